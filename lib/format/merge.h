@@ -1,0 +1,42 @@
+/* merge.h -- k-way merge of LTX files, oldest to newest, into one.
+ *
+ * Newest wins; pages above the last commit are dropped; compressed frames are
+ * copied verbatim (a legacy frame is recompressed). Inputs must have one page
+ * size and contiguous TXID ranges (min <= previous max + 1, max > previous
+ * max), else LS_ECORRUPT with upstream's words (compatibility 4.5). Each input
+ * is read to its end and its checksum verified. Memory: O(inputs).
+ */
+#ifndef LS_MERGE_H
+#define LS_MERGE_H
+
+#include "format/ltx.h"
+
+struct ls_merge_input {
+	ls_source *src;
+	void *arg; /* borrowed for the merge */
+};
+
+struct ls_merge_opts {
+	/* Completeness: with known, every page that a commit grows by from
+	 * prev_commit on must come, else LS_ECORRUPT. */
+	bool prev_commit_known;
+	uint32_t prev_commit;
+	/* The output's node_id; its database checksum is that of the last
+	 * input. */
+	uint64_t node_id;
+};
+
+enum ls_rc ls_merge(const struct ls_merge_input *in, size_t n,
+    const struct ls_merge_opts *o, ls_sink *sink, void *sink_arg,
+    struct ls_ltx_header *out_header, uint64_t *out_size,
+    struct ls_err *e) LS_MUST_CHECK;
+
+/* As the merge, but gives the newest version of each page, ascending, and
+ * writes nothing: what restore and resync use. data: borrowed. */
+typedef enum ls_rc ls_page_fn(void *arg, uint32_t pgno, const uint8_t *data,
+    struct ls_err *e);
+enum ls_rc ls_merge_pages(const struct ls_merge_input *in, size_t n,
+    ls_page_fn *fn, void *arg, struct ls_ltx_header *out_header,
+    struct ls_err *e) LS_MUST_CHECK;
+
+#endif

@@ -1,0 +1,1 @@
+/* replaced by the first source */ typedef int ls_replica_empty;
