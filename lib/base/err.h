@@ -38,7 +38,8 @@
 	X(GAP, STOP, "continuity lost")                               \
 	X(FENCED, STOP, "fenced by another writer")                   \
 	X(LOCKED, STOP, "owned by another process")                   \
-	X(NOTDB, STOP, "file is not a database")
+	X(NOTDB, STOP, "file is not a database")                      \
+	X(NOBUCKET, RETRY, "bucket not found")
 
 enum ls_rc {
 	LS_OK = 0,

@@ -68,6 +68,7 @@ const struct ls_sys ls_sys_real = {
 	.mkdir = mkdir,
 	.stat = stat,
 	.fstat = fstat,
+	.futimens = futimens,
 	.realloc = realloc,
 	.mono_ns = real_mono,
 	.boot_ns = real_boot,

@@ -8,6 +8,7 @@
 #include <stdint.h>
 #include <sys/stat.h>
 #include <sys/types.h>
+#include <time.h>
 
 struct ls_sys {
 	int (*open)(const char *path, int flags, mode_t mode);
@@ -26,6 +27,7 @@ struct ls_sys {
 	int (*mkdir)(const char *path, mode_t mode);
 	int (*stat)(const char *path, struct stat *st);
 	int (*fstat)(int fd, struct stat *st);
+	int (*futimens)(int fd, const struct timespec ts[2]);
 	void *(*realloc)(void *p, size_t n);
 	uint64_t (*mono_ns)(void);  /* CLOCK_MONOTONIC */
 	uint64_t (*boot_ns)(void);  /* CLOCK_BOOTTIME: counts suspension too */

@@ -47,8 +47,9 @@ struct ls_ltx_header {
 	uint32_t salt1, salt2;
 	uint64_t node_id; /* ours: lineage id of the replica's history, 0 = unknown */
 	/* Ours, in the reserved bytes behind the tag "LSD1": XOR of the page
-	 * checksums of the whole database after this file (design 3.4), only
-	 * meaningful when has_db_checksum. */
+	 * checksums of the whole database after this file, only meaningful when
+	 * has_db_checksum. Bit 63 says nothing (LS_CHECKSUM_FLAG is in every
+	 * page checksum): compare with it set in both. */
 	bool has_db_checksum;
 	uint64_t db_checksum;
 };
@@ -57,7 +58,7 @@ bool ls_page_size_valid(uint64_t n);
 /* Page number of the lock page (byte 0x40000000); never stored. */
 uint32_t ls_lock_pgno(uint32_t page_size);
 
-/* Encode; out holds LS_LTX_HEADER bytes. */
+/* Encode; out holds LS_LTX_HEADER bytes. Checks nothing. */
 void ls_ltx_header_encode(const struct ls_ltx_header *h,
     uint8_t out[static LS_LTX_HEADER]);
 /* Decode and validate all rules of compatibility 4.2. LS_ECORRUPT, or
@@ -89,11 +90,15 @@ struct ls_ltx_writer;
 enum ls_rc ls_ltx_writer_new(ls_sink *sink, void *arg,
     struct ls_ltx_writer **out, struct ls_err *e) LS_MUST_CHECK;
 /* Start a file (again: one writer may write many, one after the other).
- * Writes the header. Buffers small writes; the sink sees up to 64 KiB pieces. */
+ * Buffers: the sink sees pieces of up to LS_LTX_FRAME_MAX bytes, mostly a
+ * little under 64 KiB. LS_EINVALID: flags other than LS_LTX_NO_CHECKSUM, or
+ * commit 0. After any error of a file its later calls fail until the next
+ * begin. */
 enum ls_rc ls_ltx_writer_begin(struct ls_ltx_writer *w,
     const struct ls_ltx_header *h, struct ls_err *e) LS_MUST_CHECK;
 /* Compress and write a page of h->page_size bytes. pgno strictly ascending,
- * 1..commit, not the lock page: else LS_ECORRUPT. */
+ * 1..commit, not the lock page, and for min_txid 1 without a gap: else
+ * LS_ECORRUPT. */
 enum ls_rc ls_ltx_writer_page(struct ls_ltx_writer *w, uint32_t pgno,
     const uint8_t *data, struct ls_err *e) LS_MUST_CHECK;
 /* Write a page whose compressed frame body (what follows the 10 bytes of
@@ -107,7 +112,7 @@ enum ls_rc ls_ltx_writer_end(struct ls_ltx_writer *w, uint64_t *size,
     struct ls_err *e) LS_MUST_CHECK;
 void ls_ltx_writer_free(struct ls_ltx_writer *w);
 
-/* ---- reading: a stream -----------------------------------------------------*/
+/* ---- reading: a stream ----------------------------------------------------*/
 
 /* Fill buf with up to n bytes; *got 0 at the end. */
 typedef enum ls_rc ls_source(void *arg, uint8_t *buf, size_t n, size_t *got,
@@ -131,8 +136,13 @@ const struct ls_ltx_header *ls_ltx_reader_header(const struct ls_ltx_reader *r);
  * source's. Decompresses and checks that a page has exactly page_size bytes. */
 enum ls_rc ls_ltx_reader_next(struct ls_ltx_reader *r, struct ls_ltx_page *pg,
     struct ls_err *e) LS_MUST_CHECK;
+/* True once the last page has passed: tells LS_ENOTFOUND of ls_ltx_reader_next
+ * from the same code out of a source. */
+bool ls_ltx_reader_at_end(const struct ls_ltx_reader *r);
 /* After the last page: read index and trailer, compare index with what was
- * seen, check the file checksum, and that nothing follows. */
+ * seen, check the file checksum, and that nothing follows. Of a file with
+ * min_txid 1 the post-apply and our database checksum are checked too, where
+ * the file has them. */
 enum ls_rc ls_ltx_reader_finish(struct ls_ltx_reader *r,
     struct ls_err *e) LS_MUST_CHECK;
 void ls_ltx_reader_free(struct ls_ltx_reader *r);
@@ -141,7 +151,7 @@ void ls_ltx_reader_free(struct ls_ltx_reader *r);
 enum ls_rc ls_ltx_verify(ls_source *src, void *arg, struct ls_ltx_header *h,
     struct ls_err *e) LS_MUST_CHECK;
 
-/* ---- reading: ranges -------------------------------------------------------*/
+/* ---- reading: ranges ------------------------------------------------------*/
 
 struct ls_ltx_entry {
 	uint64_t off;  /* of the frame (its 6-byte page header) in the file */
@@ -166,7 +176,8 @@ enum ls_rc ls_ltx_index_extent(struct ls_span tail, uint64_t file_size,
 enum ls_rc ls_ltx_index_decode(struct ls_span tail, uint64_t file_size,
     uint32_t commit, struct ls_ltx_index *idx, struct ls_err *e) LS_MUST_CHECK;
 /* Rebuild an index by walking the frames from a source that starts at byte 0.
- * For damaged indexes and legacy files. Verifies nothing but structure. */
+ * For damaged indexes. Verifies nothing but structure, and reads no further
+ * than the terminator (and what it read ahead). h may be NULL. */
 enum ls_rc ls_ltx_scan(ls_source *src, void *arg, struct ls_ltx_header *h,
     struct ls_ltx_index *idx, struct ls_err *e) LS_MUST_CHECK;
 /* Binary search; NULL when pgno is not in the file. */

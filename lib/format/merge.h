@@ -1,10 +1,15 @@
 /* merge.h -- k-way merge of LTX files, oldest to newest, into one.
  *
- * Newest wins; pages above the last commit are dropped; compressed frames are
- * copied verbatim (a legacy frame is recompressed). Inputs must have one page
- * size and contiguous TXID ranges (min <= previous max + 1, max > previous
- * max), else LS_ECORRUPT with upstream's words (compatibility 4.5). Each input
- * is read to its end and its checksum verified. Memory: O(inputs).
+ * Newest wins; pages above the commit of the same or any newer input are
+ * dropped; compressed frames are copied verbatim (a legacy frame is
+ * recompressed). Inputs must have one page size and contiguous TXID ranges
+ * (min <= previous max + 1, max > previous max), else LS_ECORRUPT with
+ * upstream's words (compatibility 4.5). Each input is read to its end and its
+ * checksum verified. Memory: O(inputs), about 32 KiB and two pages each.
+ *
+ * Completeness: every page by which the database grew over its smallest size on
+ * the way must come, else LS_ECORRUPT: over 0 when the first min_txid is 1,
+ * over the commits of all inputs but the last, and over prev_commit.
  */
 #ifndef LS_MERGE_H
 #define LS_MERGE_H
@@ -17,8 +22,7 @@ struct ls_merge_input {
 };
 
 struct ls_merge_opts {
-	/* Completeness: with known, every page that a commit grows by from
-	 * prev_commit on must come, else LS_ECORRUPT. */
+	/* The database's size before the first input, if it is known. */
 	bool prev_commit_known;
 	uint32_t prev_commit;
 	/* The output's node_id; its database checksum is that of the last
@@ -26,6 +30,8 @@ struct ls_merge_opts {
 	uint64_t node_id;
 };
 
+/* out_header and out_size may be NULL. LS_EINVALID: no input, or the last one
+ * leaves an empty database (such files are read, never written). */
 enum ls_rc ls_merge(const struct ls_merge_input *in, size_t n,
     const struct ls_merge_opts *o, ls_sink *sink, void *sink_arg,
     struct ls_ltx_header *out_header, uint64_t *out_size,

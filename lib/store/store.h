@@ -23,18 +23,19 @@ enum ls_tri { LS_UNSET = -1, LS_NO = 0, LS_YES = 1 };
  * by lib/config from YAML; ls_place_settle applies defaults and provider
  * rules (compatibility 3.2) and validates. */
 struct ls_place {
-	char *type;  /* "file", "s3" */
-	char *path;  /* folder, or key prefix */
+	char *type; /* "file", "s3" */
+	char *path; /* folder, or key prefix */
 	char *bucket, *region, *endpoint;
 	char *access_key_id, *secret_access_key, *session_token;
 	char *storage_class;
-	char *sse_algorithm, *sse_key, *sse_key_path, *sse_kms_key_id;
+	char *sse_algorithm, *sse_key, *sse_key_md5, *sse_key_path,
+	    *sse_kms_key_id;
 	enum ls_tri force_path_style, sign_payload, require_content_md5,
 	    skip_verify;
-	bool tigris; /* X-Tigris-Consistent on every request */
-	int64_t part_size;  /* 0 = default */
-	int concurrency;    /* 0 = default */
-	int fencing;        /* enum ls_fencing */
+	bool tigris;	   /* X-Tigris-Consistent on every request */
+	int64_t part_size; /* 0 = default */
+	int concurrency;   /* 0 = default */
+	int fencing;	   /* enum ls_fencing */
 };
 enum ls_fencing { LS_FENCING_AUTO, LS_FENCING_REQUIRE, LS_FENCING_OFF };
 
@@ -49,9 +50,14 @@ bool ls_is_url(const char *s);
  * webdav, nats, oss); LS_EINVALID for others and for bad or unknown
  * parameters. *p must be initialised; fields set before stay unless the URL
  * names them. */
-enum ls_rc ls_place_from_url(const char *url, struct ls_place *p,
-    struct ls_err *e) LS_MUST_CHECK;
+enum ls_rc ls_place_from_url(
+    const char *url, struct ls_place *p, struct ls_err *e) LS_MUST_CHECK;
 enum ls_rc ls_place_settle(struct ls_place *p, struct ls_err *e) LS_MUST_CHECK;
+/* LITESTREAM_S3_ENDPOINT for an s3 place without endpoint. Upstream reads it
+ * only where a URL is all there is (extension, /register); call it there,
+ * before ls_place_settle. */
+enum ls_rc ls_place_from_env(
+    struct ls_place *p, struct ls_err *e) LS_MUST_CHECK;
 /* One line for logs and errors, no secret in it: "s3://bucket/prefix at
  * http://host:port", "file:///path". Gives a heap string. */
 char *ls_place_text(const struct ls_place *p);
@@ -62,14 +68,17 @@ struct ls_net;
 /* curl_global_init is the program's. One per process is enough. */
 enum ls_rc ls_net_new(struct ls_net **out, struct ls_err *e) LS_MUST_CHECK;
 void ls_net_free(struct ls_net *n);
+/* Close connections that were not used for idle_ms (0: all idle ones). Finished
+ * calls do this too; a program that goes quiet calls it once. */
+void ls_net_trim(struct ls_net *n, uint64_t idle_ms);
 
 /* ---- a store ---------------------------------------------------------------*/
 
-enum ls_cap { /* what a driver can do; asked, not guessed */
-	LS_CAP_IF_ABSENT = 1,       /* If-None-Match: * on PUT is honoured */
+enum ls_cap {		      /* what a driver can do; asked, not guessed */
+	LS_CAP_IF_ABSENT = 1, /* If-None-Match: * on PUT is honoured */
 	LS_CAP_IF_ABSENT_MULTI = 2, /* and on CompleteMultipartUpload */
-	LS_CAP_COPY = 4,            /* server-side copy */
-	LS_CAP_LIST_TIME = 8,       /* list gives the LTX time (file: mtime) */
+	LS_CAP_COPY = 4,	    /* server-side copy */
+	LS_CAP_LIST_TIME = 8,	    /* list gives the LTX time (file: mtime) */
 };
 
 /* Where the levels live: "%04x/" for s3, "ltx/%d/" for all others. */
@@ -82,11 +91,17 @@ enum ls_rc ls_store_open(const struct ls_place *place, struct ls_net *net,
 void ls_store_free(struct ls_store *st);
 const char *ls_store_type(const struct ls_store *st); /* "file", "s3" */
 const char *ls_store_text(const struct ls_store *st); /* ls_place_text */
+enum ls_fencing ls_store_fencing(const struct ls_store *st); /* as configured */
 enum ls_layout ls_store_layout(const struct ls_store *st);
 /* Capabilities; if unknown they are probed with requests under the place
  * (object ".litestream-probe", removed again). Remembered by endpoint and
  * bucket in net. */
 enum ls_rc ls_store_caps(struct ls_store *st, unsigned *caps,
+    const struct ls_call *c, struct ls_err *e) LS_MUST_CHECK;
+/* Is If-None-Match honoured on CompleteMultipartUpload? Probed apart from the
+ * others, since it costs four requests more; remembered likewise, and from
+ * then on part of ls_store_caps. */
+enum ls_rc ls_store_caps_multi(struct ls_store *st, bool *yes,
     const struct ls_call *c, struct ls_err *e) LS_MUST_CHECK;
 
 struct ls_object {
@@ -97,8 +112,9 @@ struct ls_object {
 };
 
 struct ls_put {
-	bool if_absent;      /* LS_EEXISTS when the key is taken */
-	int64_t timestamp_ms; /* LTX time: x-amz-meta-litestream-timestamp, mtime;
+	bool if_absent; /* LS_EEXISTS when the key is taken */
+	int64_t
+	    timestamp_ms; /* LTX time: x-amz-meta-litestream-timestamp, mtime;
 			       * 0 = none */
 	/* Sign as of this time instead of now (0), so that the server itself
 	 * refuses the request when it comes too late (design 4, fencing). */
@@ -127,22 +143,22 @@ enum ls_rc ls_upload_begin(struct ls_store *st, const char *key,
     const struct ls_put *o, const struct ls_call *c, struct ls_upload **out,
     struct ls_err *e) LS_MUST_CHECK;
 /* Has the shape of ls_sink (format/ltx.h): arg is the struct ls_upload. */
-enum ls_rc ls_upload_write(void *arg, struct ls_span bytes, struct ls_err *e)
-    LS_MUST_CHECK;
+enum ls_rc ls_upload_write(
+    void *arg, struct ls_span bytes, struct ls_err *e) LS_MUST_CHECK;
 /* Takes u, also on error. */
-enum ls_rc ls_upload_commit(struct ls_upload *u, struct ls_err *e)
-    LS_MUST_CHECK;
+enum ls_rc ls_upload_commit(
+    struct ls_upload *u, struct ls_err *e) LS_MUST_CHECK;
 void ls_upload_abort(struct ls_upload *u); /* takes u; NULL is fine */
 
 struct ls_get {
 	uint64_t off;
-	uint64_t len;         /* 0 = to the end */
-	int64_t suffix;       /* > 0: the last n bytes (off, len ignored) */
+	uint64_t len;	      /* 0 = to the end */
+	int64_t suffix;	      /* > 0: the last n bytes (off, len ignored) */
 	const char *if_match; /* ETag: LS_ECHANGED when it is another object */
 };
 struct ls_got {
 	uint64_t total_size; /* of the object */
-	char etag[128];      /* "" when the store has none */
+	char etag[128];	     /* "" when the store has none */
 	int64_t mtime_ns;
 	int64_t timestamp_ms; /* LTX time if the store keeps it, else 0 */
 };
@@ -153,8 +169,8 @@ enum ls_rc ls_store_get(struct ls_store *st, const char *key,
     const struct ls_get *o, struct ls_buf *out, struct ls_got *got,
     const struct ls_call *c, struct ls_err *e) LS_MUST_CHECK;
 enum ls_rc ls_store_head(struct ls_store *st, const char *key,
-    struct ls_got *got, const struct ls_call *c, struct ls_err *e)
-    LS_MUST_CHECK;
+    struct ls_got *got, const struct ls_call *c,
+    struct ls_err *e) LS_MUST_CHECK;
 
 /* Return false to stop early. */
 typedef bool ls_list_fn(void *arg, const struct ls_object *o);
@@ -166,15 +182,29 @@ enum ls_rc ls_store_list(struct ls_store *st, const char *prefix,
     struct ls_err *e) LS_MUST_CHECK;
 /* Names directly below prefix that end in '/' (v0.3 generations). */
 enum ls_rc ls_store_list_dirs(struct ls_store *st, const char *prefix,
-    ls_list_fn *fn, void *arg, const struct ls_call *c, struct ls_err *e)
-    LS_MUST_CHECK;
+    ls_list_fn *fn, void *arg, const struct ls_call *c,
+    struct ls_err *e) LS_MUST_CHECK;
 /* Delete keys; one that is not there is fine. */
 enum ls_rc ls_store_delete(struct ls_store *st, const char *const *keys,
     size_t n, const struct ls_call *c, struct ls_err *e) LS_MUST_CHECK;
 /* Copy on the server (LS_CAP_COPY), time kept. */
 enum ls_rc ls_store_copy(struct ls_store *st, const char *from, const char *to,
-    const struct ls_put *o, const struct ls_call *c, struct ls_err *e)
-    LS_MUST_CHECK;
+    const struct ls_put *o, const struct ls_call *c,
+    struct ls_err *e) LS_MUST_CHECK;
+
+/* Remove what crashed processes left behind and is older than age_ms: "*.tmp"
+ * files of a folder, unfinished multipart uploads under an S3 prefix. */
+enum ls_rc ls_store_sweep(struct ls_store *st, int64_t age_ms,
+    const struct ls_call *c, struct ls_err *e) LS_MUST_CHECK;
+
+/* Be the one process that writes to this place, where that can be said: a
+ * folder (an flock on ".litestreamd-lock" in it, which is created). Elsewhere
+ * *out is NULL and all is well. LS_ELOCKED names the other process. Costs a
+ * descriptor until unlocked. Gives *out (ls_store_unlock). */
+struct ls_store_lock;
+enum ls_rc ls_store_lock(struct ls_store *st, struct ls_store_lock **out,
+    struct ls_err *e) LS_MUST_CHECK;
+void ls_store_unlock(struct ls_store_lock *l); /* takes l; NULL is fine */
 
 /* Counters of one place for metrics; snapshot into *out. */
 struct ls_store_stats {

@@ -37,6 +37,7 @@ FAULTY(int, ftruncate, (int fd, off_t n), (fd, n))
 FAULTY(int, rename, (const char *a, const char *b), (a, b))
 FAULTY(int, link, (const char *a, const char *b), (a, b))
 FAULTY(int, mkdir, (const char *a, mode_t m), (a, m))
+FAULTY(int, futimens, (int fd, const struct timespec ts[2]), (fd, ts))
 
 static int
 f_fallocate(int fd, off_t o, off_t n)
@@ -120,6 +121,7 @@ fault_arm(int n, int err)
 	table.open = f_open, table.write = f_write, table.pwrite = f_pwrite;
 	table.fsync = f_fsync, table.ftruncate = f_ftruncate;
 	table.rename = f_rename, table.link = f_link, table.mkdir = f_mkdir;
+	table.futimens = f_futimens;
 	table.fallocate = f_fallocate, table.read = f_read;
 	table.pread = f_pread, table.realloc = f_realloc;
 }

@@ -1,0 +1,384 @@
+/* replicate.c -- `replicate`: run the daemon, and the application with -exec.
+ *
+ * Signals are read from a signalfd on the scheduler's thread: SIGINT, SIGTERM
+ * and SIGHUP stop (and are passed to the child, whose end is waited for first);
+ * a second one gives up the final sync; SIGTSTP lets go of all guards first.
+ * The exit status is the child's, unless the final sync failed.
+ */
+#include "app.h"
+#include "capture/capture.h"
+#include "child.h"
+#include "cli.h"
+#include "cmd.h"
+#include "daemon/control.h"
+#include "daemon/daemon.h"
+#include "daemon/notify.h"
+#include "logsink.h"
+
+#include "base/file.h"
+
+#include <errno.h>
+#include <malloc.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <sys/signalfd.h>
+#include <unistd.h>
+
+struct flags {
+	const char *config, *exec, *level;
+	bool no_expand, restore, once, force_snapshot, enforce_retention;
+};
+
+struct run {
+	struct flags f;
+	struct ls_config cfg;
+	struct ls_net *net;
+	struct ls_daemon *d;
+	struct ls_control *control;
+	struct child child;
+	int sig_fd;
+	bool failed; /* the child could not be started */
+};
+
+/* ---- arguments ------------------------------------------------------------*/
+
+static int
+check_flags(const struct flags *f, int n)
+{
+	if (f->once && f->exec[0] != '\0')
+		return cli_error(NULL, "cannot specify -once flag with -exec");
+	if (f->force_snapshot && !f->once)
+		return cli_error(NULL,
+		    "cannot specify -force-snapshot flag without -once");
+	if (f->enforce_retention && !f->once)
+		return cli_error(NULL,
+		    "cannot specify -enforce-retention flag without -once");
+	if (f->enforce_retention)
+		return cli_error(NULL,
+		    "-enforce-retention is not supported by this version");
+	if (n > 0 && f->config[0] != '\0')
+		return cli_error(NULL,
+		    "cannot specify a replica URL and the -config flag");
+	return CLI_GO;
+}
+
+static int
+check_words(char **w, int n)
+{
+	if (n == 1)
+		return cli_error(NULL,
+		    "must specify at least one replica URL for %s", w[0]);
+	for (int i = 1; i < n; i++)
+		if (w[i][0] == '-')
+			return cli_error(NULL,
+			    "flag \"%s\" must be positioned before DB_PATH and "
+			    "REPLICA_URL arguments",
+			    w[i]);
+	if (n > 2)
+		return cli_error(NULL,
+		    "multiple replicas on a single database are no longer "
+		    "supported");
+	return CLI_GO;
+}
+
+static enum ls_rc
+load(struct run *r, char **w, int n, struct ls_err *e)
+{
+	enum ls_rc rc;
+
+	if (n == 0) {
+		rc = ls_config_load(*r->f.config ? r->f.config :
+						   ls_config_default_path(),
+		    !r->f.no_expand, &r->cfg, e);
+	} else {
+		rc = ls_config_defaults(&r->cfg, e);
+		if (rc == LS_OK)
+			rc = ls_config_add_cli_db(&r->cfg, w[0], w[1], e);
+	}
+	if (rc != LS_OK)
+		return rc;
+	for (size_t i = 0; r->f.restore && i < r->cfg.n_dbs; i++)
+		r->cfg.dbs[i].restore_if_db_not_exists = true;
+	if (r->f.level[0] != '\0') {
+		ls_free(r->cfg.logging.level);
+		if ((r->cfg.logging.level = ls_strdup(r->f.level)) == NULL)
+			return ls_err_nomem(e);
+		(void)setenv("LOG_LEVEL", r->f.level, 1);
+	}
+	return LS_OK;
+}
+
+/* ---- restore-if-db-not-exists ---------------------------------------------*/
+
+static enum ls_rc
+restore_from(struct ls_replica *rep, const struct ls_db_config *db,
+    struct ls_err *e)
+{
+	static const struct ls_target newest = { 0, 0 };
+	const struct ls_restore_opts o = { .output = db->path,
+		.parallelism = 8,
+		.par = &ls_par_threads };
+	struct ls_files all = { 0 };
+	struct ls_plan plan = { 0 };
+	struct ls_restored done;
+	enum ls_rc rc;
+
+	rc = ls_replica_list_all(rep, &ls_par_threads, &all, NULL, e);
+	if (rc == LS_OK)
+		rc = ls_plan_make(rep, &all, &newest, &plan, NULL, e);
+	if (rc == LS_ENOTFOUND) {
+		ls_info("no backup found, starting fresh",
+		    LS_ATTRS(LS_S("db", db->path)));
+		rc = LS_OK;
+	} else if (rc == LS_OK) {
+		rc = ls_restore(rep, &plan, &o, &done, NULL, e);
+		if (rc == LS_OK)
+			ls_info("database restored",
+			    LS_ATTRS(LS_S("db", db->path),
+				LS_T("txid", done.txid),
+				LS_U("size", done.bytes)));
+	}
+	ls_plan_fini(&plan);
+	ls_files_fini(&all);
+	return rc;
+}
+
+static enum ls_rc
+restore_missing(struct run *r, struct ls_err *e)
+{
+	enum ls_rc rc = LS_OK;
+
+	for (size_t i = 0; rc == LS_OK && i < r->cfg.n_dbs; i++) {
+		const struct ls_db_config *db = &r->cfg.dbs[i];
+		struct ls_store *st = NULL;
+		struct ls_replica *rep = NULL;
+
+		if (!db->restore_if_db_not_exists || ls_exists(db->path))
+			continue;
+		if ((rc = ls_store_open(&db->place, r->net, &st, e)) == LS_OK &&
+		    (rc = ls_replica_new(st, &rep, e)) == LS_OK)
+			rc = restore_from(rep, db, e);
+		ls_replica_free(rep);
+		ls_store_free(st);
+		if (rc != LS_OK)
+			(void)ls_err_wrap(e, rc, "restore %s", db->path);
+	}
+	return rc;
+}
+
+/* ---- signals and the child ------------------------------------------------*/
+
+static void
+on_child(struct run *r)
+{
+	if (!child_ended(&r->child))
+		return;
+	ls_info("exec process ended",
+	    LS_ATTRS(LS_I("status", r->child.status)));
+	ls_daemon_stop(r->d);
+}
+
+static void
+on_signal(void *arg)
+{
+	struct run *r = arg;
+	struct signalfd_siginfo s;
+
+	while (read(r->sig_fd, &s, sizeof s) == (ssize_t)sizeof s) {
+		int sig = (int)s.ssi_signo;
+
+		if (sig == SIGCHLD) {
+			on_child(r);
+		} else if (sig == SIGTSTP) {
+			ls_daemon_suspend(r->d);
+		} else if (r->child.pid > 0) {
+			/* Its end stops us: the final sync has all it wrote. */
+			ls_info("signal received, sending to exec process",
+			    LS_ATTRS(LS_S("signal", strsignal(sig))));
+			child_signal(&r->child, sig);
+		} else {
+			ls_info("signal received, litestream shutting down",
+			    LS_ATTRS(LS_S("signal", strsignal(sig))));
+			ls_notify("STOPPING=1");
+			ls_daemon_stop(r->d);
+		}
+	}
+}
+
+static enum ls_rc
+take_signals(struct run *r, struct ls_err *e)
+{
+	static const int sigs[] = { SIGINT, SIGTERM, SIGHUP, SIGCHLD,
+		SIGTSTP };
+	sigset_t set;
+
+	(void)sigemptyset(&set);
+	for (size_t i = 0; i < sizeof sigs / sizeof sigs[0]; i++)
+		(void)sigaddset(&set, sigs[i]);
+	if (pthread_sigmask(SIG_BLOCK, &set, NULL) != 0 ||
+	    (r->sig_fd = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK)) < 0)
+		return ls_err_sys(e, errno, "signalfd");
+	return LS_OK;
+}
+
+/* ---- running ----------------------------------------------------------------*/
+
+static void
+on_ready(void *arg)
+{
+	struct run *r = arg;
+	struct ls_err e = { 0 };
+	const char *command = r->f.exec[0] ? r->f.exec : r->cfg.exec;
+
+	ls_notify("READY=1");
+	if (command == NULL || *command == '\0' || r->f.once)
+		return;
+	if (child_start(&r->child, command, &e) != LS_OK) {
+		ls_error("exec", LS_ATTRS(LS_E(&e)));
+		r->failed = true;
+		ls_daemon_stop(r->d);
+	}
+}
+
+static void
+say_start(struct run *r)
+{
+	ls_info("litestream", LS_ATTRS(LS_S("version", LS_VERSION),
+	    LS_S("level", r->cfg.logging.level ? r->cfg.logging.level : "")));
+	ls_config_log_warnings(&r->cfg);
+	if (r->cfg.n_dbs == 0)
+		ls_error("no databases specified in configuration", NULL);
+	for (size_t i = 0; i < r->cfg.n_dbs; i++) {
+		const struct ls_db_config *db = &r->cfg.dbs[i];
+		char *where = ls_place_text(&db->place);
+
+		ls_info("replicating to",
+		    LS_ATTRS(LS_S("db", ls_basename(db->path)),
+			LS_S("replica", db->place.type),
+			LS_S("path", where ? where : ""),
+			LS_D("sync-interval", db->sync_interval_ns)));
+		ls_free(where);
+	}
+}
+
+static void
+start_control(struct run *r)
+{
+	struct ls_err e = { 0 };
+
+	if (r->cfg.socket.enabled &&
+	    ls_control_start(r->d, r->cfg.socket.path,
+		r->cfg.socket.permissions, &r->control, &e) != LS_OK)
+		ls_warn("cannot start the control socket",
+		    LS_ATTRS(LS_E(&e)));
+}
+
+static enum ls_rc
+make_net(struct run *r, struct ls_err *e)
+{
+	for (size_t i = 0; i < r->cfg.n_dbs; i++)
+		if (strcmp(r->cfg.dbs[i].place.type, "file") != 0)
+			return app_net_new(&r->net, e);
+	return ls_net_new(&r->net, e); /* folders only: no TLS to set up */
+}
+
+static enum ls_rc
+run_all(struct run *r, struct ls_err *e)
+{
+	const struct ls_daemon_opts o = { r->f.once, r->f.force_snapshot };
+	enum ls_rc rc;
+
+	if ((rc = ls_capture_init(e)) != LS_OK ||
+	    (rc = make_net(r, e)) != LS_OK ||
+	    (rc = restore_missing(r, e)) != LS_OK ||
+	    (rc = take_signals(r, e)) != LS_OK ||
+	    (rc = ls_daemon_new(&r->cfg, &o, r->net, &r->d, e)) != LS_OK)
+		return rc;
+	ls_daemon_poll(r->d, r->sig_fd, on_signal, r);
+	ls_daemon_ready(r->d, on_ready, r);
+	start_control(r);
+	rc = ls_daemon_run(r->d, e);
+	ls_control_stop(r->control);
+	if (ls_daemon_hangs(r->d)) {
+		ls_error("a step does not end, leaving it behind", NULL);
+		(void)cli_fail(e);
+		(void)fflush(NULL);
+		_exit(1); /* the spool survives it as it survives a crash */
+	}
+	ls_info(r->f.once ? "one-shot replication complete" :
+			    "litestream shut down",
+	    NULL);
+	return rc;
+}
+
+static int
+verdict(struct run *r, enum ls_rc rc, const struct ls_err *e)
+{
+	if (rc != LS_OK)
+		return cli_fail(e);
+	if (r->failed)
+		return 1;
+	if (r->child.ended && r->child.status != 0) {
+		(void)cli_error(NULL, "exec process: exit status %d",
+		    r->child.status);
+		return r->child.status;
+	}
+	return 0;
+}
+
+int
+cmd_replicate(int argc, char **argv)
+{
+	static const char *const args[] = { "", "DB_PATH REPLICA_URL", NULL };
+	static const char *const examples[] = { "replicate",
+		"replicate -config /path/to/litestream.yml",
+		"replicate /path/to/db s3://mybucket/db",
+		"replicate -exec \"myapp -v\" /path/to/db s3://mybucket/db",
+		NULL };
+	struct run r = { .f = { .config = "", .exec = "", .level = "" },
+		.sig_fd = -1 };
+	const struct cli_flag flags[] = { CLI_CONFIG(r.f.config),
+		{ "enforce-retention", CLI_BOOL, &r.f.enforce_retention, NULL,
+		    "With -once: delete what retention allows.", NULL },
+		{ "exec", CLI_STR, &r.f.exec, "CMD",
+		    "Run CMD as a child; end when it ends, with its status.",
+		    NULL },
+		{ "force-snapshot", CLI_BOOL, &r.f.force_snapshot, NULL,
+		    "With -once: store a snapshot of each database too.",
+		    NULL },
+		{ "log-level", CLI_STR, &r.f.level, "LEVEL",
+		    "trace, debug, info, warn or error.", NULL },
+		CLI_NO_EXPAND(r.f.no_expand),
+		{ "once", CLI_BOOL, &r.f.once, NULL,
+		    "Replicate everything once, then end.", NULL },
+		{ "restore-if-db-not-exists", CLI_BOOL, &r.f.restore, NULL,
+		    "Restore databases that are missing before starting.",
+		    NULL } };
+	const struct cli_spec spec = { .name = "replicate",
+		.intro = "Runs the daemon: replicates the databases of the\n"
+			 "configuration file, or one given database.",
+		.args = args,
+		CLI_FLAGS(flags),
+		.examples = examples };
+	struct ls_err e = { 0 };
+	enum ls_rc rc;
+	char **w;
+	int n, code;
+
+	if ((code = cli_parse(&spec, argc, argv, &w, &n)) != CLI_GO ||
+	    (code = check_flags(&r.f, n)) != CLI_GO ||
+	    (code = check_words(w, n)) != CLI_GO)
+		return code;
+	(void)mallopt(M_ARENA_MAX, 2); /* an arena a thread costs more than
+					* waiting for a lock now and then */
+	if (load(&r, w, n, &e) != LS_OK)
+		return cli_fail(&e);
+	logsink_config(&r.cfg);
+	say_start(&r);
+	rc = run_all(&r, &e);
+	code = verdict(&r, rc, &e);
+	ls_daemon_free(r.d);
+	ls_net_free(r.net);
+	ls_config_fini(&r.cfg);
+	return code;
+}

@@ -1,1 +1,0 @@
-/* replaced by the first source */ typedef int ls_config_empty;

@@ -1,0 +1,330 @@
+/* api.c -- what other threads ask of the running daemon. See daemon.h.
+ *
+ * A request sets goals and due times under d->mu, wakes the scheduler, and
+ * waits on d->changed; it never runs a step itself. */
+#include "daemon/db.h"
+
+#include "base/bytes.h"
+#include "daemon/stop.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <time.h>
+
+struct ls_db *
+ls_daemon_find(struct ls_daemon *d, const char *path)
+{
+	for (size_t i = 0; i < d->n; i++)
+		if (strcmp(d->db[i]->conf.path, path) == 0)
+			return d->db[i];
+	return NULL;
+}
+
+size_t
+ls_daemon_count(struct ls_daemon *d)
+{
+	size_t n;
+
+	(void)pthread_mutex_lock(&d->mu);
+	n = d->n;
+	(void)pthread_mutex_unlock(&d->mu);
+	return n;
+}
+
+int64_t
+ls_daemon_started_ns(struct ls_daemon *d)
+{
+	return d->started_ns;
+}
+
+void
+ls_db_infos_free(struct ls_db_info *v, size_t n)
+{
+	for (size_t i = 0; v != NULL && i < n; i++)
+		ls_free(v[i].path);
+	ls_free(v);
+}
+
+static bool
+fill_info(const struct ls_db *db, struct ls_db_info *o)
+{
+	o->state = ls_db_state(db);
+	o->replica_type = db->conf.place.type;
+	o->local_txid = db->newest;
+	o->replica_txid = db->acked;
+	o->last_sync_ns = db->last_sync_ns;
+	o->wal_bytes = db->wal_bytes;
+	if (db->err.rc != LS_OK)
+		(void)snprintf(o->error, sizeof o->error, "%.255s",
+		    db->err.msg);
+	return (o->path = ls_strdup(db->conf.path)) != NULL;
+}
+
+enum ls_rc
+ls_daemon_list(struct ls_daemon *d, struct ls_db_info **out, size_t *n,
+    struct ls_err *e)
+{
+	struct ls_db_info *v;
+	enum ls_rc rc = LS_OK;
+	size_t count;
+
+	(void)pthread_mutex_lock(&d->mu);
+	count = d->n;
+	if ((v = ls_zalloc((count + 1) * sizeof *v)) == NULL)
+		rc = ls_err_nomem(e);
+	for (size_t i = 0; rc == LS_OK && i < count; i++)
+		if (!fill_info(d->db[i], &v[i]))
+			rc = ls_err_nomem(e);
+	(void)pthread_mutex_unlock(&d->mu);
+	if (rc != LS_OK) {
+		ls_db_infos_free(v, count);
+		return rc;
+	}
+	*out = v;
+	*n = count;
+	return LS_OK;
+}
+
+/* Wait for a change of any record until the deadline. mu held. */
+static enum ls_rc
+wait_changed(struct ls_daemon *d, uint64_t deadline_ns, struct ls_err *e)
+{
+	struct timespec t = { (time_t)(deadline_ns / LS_SEC),
+		(long)(deadline_ns % LS_SEC) };
+
+	if (pthread_cond_timedwait(&d->changed, &d->mu, &t) == ETIMEDOUT)
+		return ls_err_set(e, LS_ETIMEOUT,
+		    "timeout waiting for the database");
+	return LS_OK;
+}
+
+static enum ls_rc
+find_open(struct ls_daemon *d, const char *path, struct ls_db **db,
+    struct ls_err *e)
+{
+	if ((*db = ls_daemon_find(d, path)) == NULL)
+		return ls_err_set(e, LS_ENOTFOUND, "database not found: %s",
+		    path);
+	if ((*db)->goal == LS_GOAL_STOP)
+		return ls_err_set(e, LS_EINVALID, "database not open: %s",
+		    path);
+	return LS_OK;
+}
+
+/* The error that keeps a waiting request from being served, if any. */
+static enum ls_rc
+hopeless(const struct ls_db *db, struct ls_err *e)
+{
+	if (db->fenced || db->stuck) {
+		*e = db->err;
+		return db->err.rc != LS_OK ? db->err.rc : LS_EFENCED;
+	}
+	if (db->goal == LS_GOAL_STOP)
+		return ls_err_set(e, LS_EINVALID, "database not open: %s",
+		    db->conf.path);
+	return LS_OK;
+}
+
+/* A local step that began after now has come to its end. mu held. */
+static enum ls_rc
+captured(struct ls_db *db, uint64_t deadline_ns, struct ls_err *e)
+{
+	uint64_t gen = db->local_gen + 1;
+	enum ls_rc rc = LS_OK;
+
+	ls_db_due_local(db, 0);
+	ls_daemon_wake(db->d);
+	while (rc == LS_OK && db->local_ended < gen) {
+		if ((rc = hopeless(db, e)) != LS_OK)
+			break;
+		if (db->local_gen >= gen && !db->local_lent && !db->exists)
+			rc = ls_err_set(e, LS_ENOTFOUND, "no database at %s",
+			    db->conf.path);
+		else
+			rc = wait_changed(db->d, deadline_ns, e);
+	}
+	if (rc == LS_ETIMEOUT && db->err.rc != LS_OK)
+		rc = ls_err_set(e, rc, "timeout; last error: %.400s",
+		    db->err.msg);
+	return rc;
+}
+
+static enum ls_rc
+uploaded(struct ls_db *db, uint64_t deadline_ns, struct ls_err *e)
+{
+	uint64_t txid = db->newest;
+	enum ls_rc rc = LS_OK;
+
+	while (rc == LS_OK &&
+	    !(db->remote_known && db->acked >= txid && !db->rebase &&
+		db->local_known)) {
+		if (!db->remote_lent)
+			ls_db_due_remote(db, db->remote_failures ?
+				ls_sys->mono_ns() + 200 * LS_MS :
+				0);
+		ls_daemon_wake(db->d);
+		if ((rc = hopeless(db, e)) == LS_OK)
+			rc = wait_changed(db->d, deadline_ns, e);
+		txid = db->newest; /* a rebase numbers anew */
+	}
+	if (rc == LS_ETIMEOUT && db->err.rc != LS_OK)
+		rc = ls_err_set(e, rc, "timeout; last error: %.400s",
+		    db->err.msg);
+	return rc;
+}
+
+enum ls_rc
+ls_daemon_sync(struct ls_daemon *d, const char *path, bool wait,
+    uint64_t deadline_ns, struct ls_sync_result *out, struct ls_err *e)
+{
+	struct ls_db *db = NULL;
+	uint64_t before = 0;
+	enum ls_rc rc;
+
+	(void)pthread_mutex_lock(&d->mu);
+	if ((rc = find_open(d, path, &db, e)) == LS_OK) {
+		before = db->newest;
+		db->waiters++;
+		rc = captured(db, deadline_ns, e);
+		if (rc == LS_OK && wait)
+			rc = uploaded(db, deadline_ns, e);
+		db->waiters--;
+	}
+	if (rc == LS_OK) {
+		out->txid = db->newest;
+		out->replica_txid = db->acked;
+		out->changed = db->newest != before;
+	}
+	(void)pthread_mutex_unlock(&d->mu);
+	return rc;
+}
+
+enum ls_rc
+ls_daemon_stop_db(struct ls_daemon *d, const char *path, uint64_t deadline_ns,
+    uint64_t *txid, bool *already, struct ls_err *e)
+{
+	struct ls_db *db;
+	enum ls_rc rc = LS_OK;
+
+	(void)pthread_mutex_lock(&d->mu);
+	if ((db = ls_daemon_find(d, path)) == NULL) {
+		rc = ls_err_set(e, LS_ENOTFOUND, "database not found: %s",
+		    path);
+	} else {
+		*already = db->goal == LS_GOAL_STOP;
+		db->waiters++;
+		ls_stop_db(db);
+		ls_daemon_wake(d);
+		while (rc == LS_OK && !(db->closed && !db->remote_lent))
+			rc = wait_changed(d, deadline_ns, e);
+		db->waiters--;
+		*txid = db->newest;
+		if (rc == LS_OK && db->gave_up) {
+			*e = db->err;
+			rc = db->err.rc;
+		}
+	}
+	(void)pthread_mutex_unlock(&d->mu);
+	return rc;
+}
+
+enum ls_rc
+ls_daemon_start_db(struct ls_daemon *d, const char *path, uint64_t *txid,
+    bool *already, struct ls_err *e)
+{
+	struct ls_db *db;
+	enum ls_rc rc = LS_OK;
+
+	(void)pthread_mutex_lock(&d->mu);
+	if ((db = ls_daemon_find(d, path)) == NULL) {
+		rc = ls_err_set(e, LS_ENOTFOUND, "database not found: %s",
+		    path);
+	} else if (db->goal == LS_GOAL_RUN) {
+		*already = true;
+		*txid = db->newest;
+	} else if (!db->closed) {
+		rc = ls_err_set(e, LS_EBUSY, "database is stopping: %s", path);
+	} else {
+		*already = false;
+		*txid = db->newest;
+		db->goal = LS_GOAL_RUN;
+		db->closed = db->local_done = db->remote_done = false;
+		db->gave_up = false;
+		db->err.rc = LS_OK;
+		ls_db_due_local(db, 0);
+		ls_db_due_remote(db, 0);
+		ls_daemon_wake(d);
+	}
+	(void)pthread_mutex_unlock(&d->mu);
+	return rc;
+}
+
+enum ls_rc
+ls_daemon_register(struct ls_daemon *d, const char *path, const char *url,
+    bool *already, struct ls_err *e)
+{
+	struct ls_db_config conf;
+	enum ls_rc rc;
+
+	if ((rc = ls_db_config_from_url(path, url, &conf, e)) != LS_OK)
+		return rc;
+	(void)pthread_mutex_lock(&d->mu);
+	*already = ls_daemon_find(d, conf.path) != NULL;
+	if (d->stopping && !*already)
+		rc = ls_err_set(e, LS_EINVALID, "the daemon is stopping");
+	else if (!*already)
+		rc = ls_daemon_add(d, &conf, e);
+	ls_daemon_wake(d);
+	(void)pthread_mutex_unlock(&d->mu);
+	ls_db_config_fini(&conf); /* empty when it was taken */
+	return rc;
+}
+
+static void
+remove_db(struct ls_daemon *d, struct ls_db *db)
+{
+	size_t i = 0;
+
+	ls_timer_clear(&d->timers, &db->local_timer);
+	ls_timer_clear(&d->timers, &db->remote_timer);
+	ls_watch_forget(d->watch, db->conf.path, db);
+	for (struct ls_db **p = &d->returned; *p != NULL;
+	     p = &(*p)->next_returned)
+		if (*p == db) {
+			*p = db->next_returned;
+			break;
+		}
+	while (d->db[i] != db)
+		i++;
+	memmove(&d->db[i], &d->db[i + 1], (d->n - i - 1) * sizeof(*d->db));
+	d->n--;
+	ls_db_free(db);
+}
+
+enum ls_rc
+ls_daemon_unregister(struct ls_daemon *d, const char *path,
+    uint64_t deadline_ns, uint64_t *txid, bool *already, struct ls_err *e)
+{
+	struct ls_db *db;
+	enum ls_rc rc;
+
+	*already = false;
+	rc = ls_daemon_stop_db(d, path, deadline_ns, txid, already, e);
+	*already = rc == LS_ENOTFOUND;
+	if (rc == LS_ENOTFOUND)
+		return LS_OK;
+	if (rc != LS_OK)
+		return rc;
+	(void)pthread_mutex_lock(&d->mu);
+	while ((db = ls_daemon_find(d, path)) != NULL) {
+		if (db->waiters == 0 && !db->local_lent && !db->remote_lent &&
+		    !db->snap_lent) {
+			remove_db(d, db);
+			break;
+		}
+		if ((rc = wait_changed(d, deadline_ns, e)) != LS_OK)
+			break;
+	}
+	(void)pthread_mutex_unlock(&d->mu);
+	return rc;
+}

@@ -1,0 +1,449 @@
+/* control.c -- the control socket. See control.h.
+ *
+ * Each request is one row of `routes`: method, path, handler. Handlers read a
+ * JSON object and give one; errors are {"error": "..."} with upstream's codes.
+ * The peer is whoever may open the socket file (0600 by default). */
+#include "daemon/control.h"
+
+#include "base/bytes.h"
+#include "base/file.h"
+#include "base/units.h"
+
+#include <errno.h>
+#include <jansson.h>
+#include <microhttpd.h>
+#include <stdio.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+enum { BODY_MAX = 64 * 1024, CONNECTIONS = 32, TIMEOUT_SEC = 30 };
+
+struct ls_control {
+	struct ls_daemon *d;
+	struct MHD_Daemon *http;
+	char *path;
+};
+
+struct request {
+	struct ls_buf body;
+	bool too_large;
+};
+
+/* What a handler works on: json in, json out. */
+struct call {
+	struct ls_daemon *d;
+	struct MHD_Connection *conn;
+	json_t *in;  /* borrowed; an object, or NULL for GET */
+	json_t *out; /* gives */
+	unsigned status;
+};
+
+static void
+fail(struct call *c, unsigned status, const char *msg)
+{
+	c->status = status;
+	c->out = json_pack("{s:s}", "error", msg);
+}
+
+static void
+fail_rc(struct call *c, enum ls_rc rc, const struct ls_err *e)
+{
+	fail(c,
+	    rc == LS_ENOTFOUND	  ? 404 :
+		rc == LS_EINVALID ? 409 :
+				    500,
+	    e->msg);
+}
+
+/* The "path" member, expanded; fails the call when it is missing. */
+static char *
+path_of(struct call *c)
+{
+	const char *p = json_string_value(json_object_get(c->in, "path"));
+	char *full;
+
+	if (p == NULL || *p == '\0') {
+		fail(c, 400, "path required");
+		return NULL;
+	}
+	if ((full = ls_config_expand_path(p)) == NULL)
+		fail(c, 500, "out of memory");
+	return full;
+}
+
+static uint64_t
+deadline_of(const struct call *c)
+{
+	json_int_t sec = json_integer_value(json_object_get(c->in, "timeout"));
+
+	if (sec <= 0 || sec > 86400)
+		sec = TIMEOUT_SEC;
+	return ls_sys->mono_ns() + (uint64_t)sec * LS_SEC;
+}
+
+static void
+do_start(struct call *c)
+{
+	struct ls_err e = { 0 };
+	uint64_t txid = 0;
+	bool already = false;
+	char *path = path_of(c);
+	enum ls_rc rc;
+
+	if (path == NULL)
+		return;
+	rc = ls_daemon_start_db(c->d, path, &txid, &already, &e);
+	if (rc != LS_OK)
+		fail(c, 500, e.msg);
+	else
+		c->out = json_pack("{s:s, s:s, s:I}", "status",
+		    already ? "already_running" : "started", "path", path,
+		    "txid", (json_int_t)txid);
+	ls_free(path);
+}
+
+static void
+do_stop(struct call *c)
+{
+	struct ls_err e = { 0 };
+	uint64_t txid = 0;
+	bool already = false;
+	char *path = path_of(c);
+	enum ls_rc rc;
+
+	if (path == NULL)
+		return;
+	rc = ls_daemon_stop_db(c->d, path, deadline_of(c), &txid, &already, &e);
+	if (rc != LS_OK)
+		fail(c, 500, e.msg);
+	else
+		c->out = json_pack("{s:s, s:s, s:I}", "status",
+		    already ? "already_stopped" : "stopped", "path", path,
+		    "txid", (json_int_t)txid);
+	ls_free(path);
+}
+
+static void
+do_register(struct call *c)
+{
+	struct ls_err e = { 0 };
+	const char *url =
+	    json_string_value(json_object_get(c->in, "replica_url"));
+	bool already = false;
+	char *path = path_of(c);
+	enum ls_rc rc;
+
+	if (path == NULL)
+		return;
+	if (url == NULL || *url == '\0')
+		fail(c, 400, "replica_url required");
+	else if ((rc = ls_daemon_register(c->d, path, url, &already, &e)) !=
+	    LS_OK)
+		fail(c, rc == LS_ENOMEM ? 500 : 400, e.msg);
+	else
+		c->out = json_pack("{s:s, s:s}", "status",
+		    already ? "already_registered" : "registered", "path",
+		    path);
+	ls_free(path);
+}
+
+static void
+do_unregister(struct call *c)
+{
+	struct ls_err e = { 0 };
+	uint64_t txid = 0;
+	bool already = false;
+	char *path = path_of(c);
+	enum ls_rc rc;
+
+	if (path == NULL)
+		return;
+	rc = ls_daemon_unregister(c->d, path, deadline_of(c), &txid, &already,
+	    &e);
+	if (rc != LS_OK)
+		fail(c, 500, e.msg);
+	else
+		c->out = json_pack("{s:s, s:s, s:I}", "status",
+		    already ? "already_unregistered" : "unregistered", "path",
+		    path, "txid", (json_int_t)txid);
+	ls_free(path);
+}
+
+static void
+do_sync(struct call *c)
+{
+	struct ls_err e = { 0 };
+	struct ls_sync_result r = { 0 };
+	bool wait = json_is_true(json_object_get(c->in, "wait"));
+	char *path = path_of(c);
+	enum ls_rc rc;
+
+	if (path == NULL)
+		return;
+	rc = ls_daemon_sync(c->d, path, wait, deadline_of(c), &r, &e);
+	if (rc != LS_OK)
+		fail_rc(c, rc, &e);
+	else
+		c->out = json_pack("{s:s, s:s, s:I, s:I}", "status",
+		    !r.changed && (!wait || r.txid == r.replica_txid) ?
+			"no_change" :
+			wait ? "synced" :
+			       "synced_local",
+		    "path", path, "txid", (json_int_t)r.txid, "replicated_txid",
+		    (json_int_t)r.replica_txid);
+	ls_free(path);
+}
+
+static void
+do_txid(struct call *c)
+{
+	const char *arg = MHD_lookup_connection_value(c->conn,
+	    MHD_GET_ARGUMENT_KIND, "path");
+	struct ls_db_info *v = NULL;
+	struct ls_err e = { 0 };
+	size_t n = 0;
+	char *path;
+
+	if (arg == NULL || *arg == '\0') {
+		fail(c, 400, "path required");
+		return;
+	}
+	path = ls_config_expand_path(arg);
+	if (path == NULL || ls_daemon_list(c->d, &v, &n, &e) != LS_OK)
+		fail(c, 500, "out of memory");
+	for (size_t i = 0; c->out == NULL && i < n; i++)
+		if (strcmp(v[i].path, path) == 0)
+			c->out = json_pack("{s:I}", "txid",
+			    (json_int_t)v[i].local_txid);
+	if (c->out == NULL)
+		fail(c, 404, "database not found");
+	ls_db_infos_free(v, n);
+	ls_free(path);
+}
+
+/* Upstream knows replicating, open and stopped; parked is replicating there. */
+static json_t *
+list_row(const struct ls_db_info *i)
+{
+	json_t *o;
+	char t[LS_TIME_MAX];
+	bool parked = strcmp(i->state, "parked") == 0;
+
+	o = json_pack("{s:s, s:s}", "path", i->path, "status",
+	    parked ? "replicating" : i->state);
+	if (parked)
+		(void)json_object_set_new(o, "parked", json_true());
+	if (i->last_sync_ns != 0)
+		(void)json_object_set_new(o, "last_sync_at",
+		    json_string(ls_time_nano(i->last_sync_ns, t)));
+	if (i->error[0] != '\0')
+		(void)json_object_set_new(o, "error", json_string(i->error));
+	return o;
+}
+
+static void
+do_list(struct call *c)
+{
+	struct ls_db_info *v = NULL;
+	struct ls_err e = { 0 };
+	size_t n = 0;
+	json_t *rows = json_array();
+
+	if (rows == NULL || ls_daemon_list(c->d, &v, &n, &e) != LS_OK) {
+		json_decref(rows);
+		fail(c, 500, "out of memory");
+		return;
+	}
+	for (size_t i = 0; i < n; i++)
+		(void)json_array_append_new(rows, list_row(&v[i]));
+	c->out = json_pack("{s:o}", "databases", rows);
+	ls_db_infos_free(v, n);
+}
+
+static void
+do_info(struct call *c)
+{
+	int64_t at = ls_daemon_started_ns(c->d);
+	char t[LS_TIME_MAX];
+
+	c->out = json_pack("{s:s, s:i, s:I, s:s, s:I}", "version", LS_VERSION,
+	    "pid", (int)getpid(), "uptime_seconds",
+	    (json_int_t)((ls_sys->wall_ns() - at) / (int64_t)LS_SEC),
+	    "started_at", ls_time_nano(at, t), "database_count",
+	    (json_int_t)ls_daemon_count(c->d));
+}
+
+static const struct route {
+	const char *method, *path;
+	void (*run)(struct call *c);
+} routes[] = {
+	{ "POST", "/start", do_start },
+	{ "POST", "/stop", do_stop },
+	{ "POST", "/register", do_register },
+	{ "POST", "/unregister", do_unregister },
+	{ "POST", "/sync", do_sync },
+	{ "GET", "/txid", do_txid },
+	{ "GET", "/list", do_list },
+	{ "GET", "/info", do_info },
+};
+
+static enum MHD_Result
+reply(struct MHD_Connection *conn, unsigned status, const char *type,
+    const char *text)
+{
+	struct MHD_Response *r = MHD_create_response_from_buffer(strlen(text),
+	    (void *)(uintptr_t)text, MHD_RESPMEM_MUST_COPY);
+	enum MHD_Result ok;
+
+	if (r == NULL)
+		return MHD_NO;
+	(void)MHD_add_response_header(r, "Content-Type", type);
+	ok = MHD_queue_response(conn, status, r);
+	MHD_destroy_response(r);
+	return ok;
+}
+
+static enum MHD_Result
+run(struct call *c, const struct route *r, struct request *req)
+{
+	json_error_t why;
+	enum MHD_Result ok;
+	char *text;
+
+	c->status = 200;
+	if (r->method[0] == 'P') {
+		c->in = json_loadb((const char *)req->body.p, req->body.n, 0,
+		    &why);
+		if (!json_is_object(c->in) || req->too_large)
+			fail(c, 400, "invalid request body");
+	}
+	if (c->out == NULL)
+		r->run(c);
+	text = c->out ? json_dumps(c->out, JSON_COMPACT) : NULL;
+	ok = reply(c->conn, text ? c->status : 500, "application/json",
+	    text ? text : "{\"error\":\"out of memory\"}");
+	free(text);
+	json_decref(c->in);
+	json_decref(c->out);
+	return ok;
+}
+
+static enum MHD_Result
+on_request(void *cls, struct MHD_Connection *conn, const char *url,
+    const char *method, const char *version, const char *data, size_t *size,
+    void **state)
+{
+	struct ls_control *ctl = cls;
+	struct request *req = *state;
+	struct call c = { .d = ctl->d, .conn = conn };
+	bool known = false;
+
+	(void)version;
+	if (req == NULL) {
+		if ((req = *state = ls_zalloc(sizeof *req)) == NULL)
+			return MHD_NO;
+		ls_buf_init(&req->body, BODY_MAX);
+		return MHD_YES;
+	}
+	if (*size > 0) {
+		if (ls_buf_add(&req->body, data, *size, NULL) != LS_OK)
+			req->too_large = true;
+		*size = 0;
+		return MHD_YES;
+	}
+	for (size_t i = 0; i < LS_COUNT(routes); i++) {
+		if (strcmp(url, routes[i].path) != 0)
+			continue;
+		known = true;
+		if (strcmp(method, routes[i].method) == 0)
+			return run(&c, &routes[i], req);
+	}
+	return known ? reply(conn, 405, "application/json",
+			   "{\"error\":\"method not allowed\"}") :
+		       reply(conn, 404, "text/plain", "404 page not found\n");
+}
+
+static void
+on_done(void *cls, struct MHD_Connection *conn, void **state,
+    enum MHD_RequestTerminationCode why)
+{
+	struct request *req = *state;
+
+	(void)cls, (void)conn, (void)why;
+	if (req != NULL)
+		ls_buf_free(&req->body);
+	ls_free(req);
+	*state = NULL;
+}
+
+static enum ls_rc
+listen_at(const char *path, uint32_t mode, int *fd, struct ls_err *e)
+{
+	struct sockaddr_un a = { .sun_family = AF_UNIX };
+	struct stat st;
+
+	if (strlen(path) >= sizeof a.sun_path)
+		return ls_err_set(e, LS_EINVALID,
+		    "socket path is longer than %zu bytes: %s",
+		    sizeof a.sun_path - 1, path);
+	memcpy(a.sun_path, path, strlen(path));
+	if (stat(path, &st) == 0) {
+		if (!S_ISSOCK(st.st_mode))
+			return ls_err_set(e, LS_EINVALID,
+			    "%s exists and is not a socket", path);
+		(void)unlink(path);
+	}
+	*fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	if (*fd < 0 || bind(*fd, (struct sockaddr *)&a, sizeof a) != 0 ||
+	    chmod(path, (mode_t)mode) != 0 || listen(*fd, CONNECTIONS) != 0)
+		return ls_err_sys(e, errno, "control socket %s", path);
+	return LS_OK;
+}
+
+enum ls_rc
+ls_control_start(struct ls_daemon *d, const char *path, uint32_t mode,
+    struct ls_control **out, struct ls_err *e)
+{
+	struct ls_control *c = ls_zalloc(sizeof *c);
+	enum ls_rc rc;
+	int fd = -1;
+
+	if (c == NULL || (c->path = ls_strdup(path)) == NULL) {
+		ls_free(c);
+		return ls_err_nomem(e);
+	}
+	c->d = d;
+	if ((rc = listen_at(path, mode, &fd, e)) == LS_OK) {
+		c->http = MHD_start_daemon(MHD_USE_INTERNAL_POLLING_THREAD |
+			MHD_USE_THREAD_PER_CONNECTION | MHD_USE_POLL,
+		    0, NULL, NULL, on_request, c, MHD_OPTION_LISTEN_SOCKET, fd,
+		    MHD_OPTION_CONNECTION_LIMIT, (unsigned)CONNECTIONS,
+		    MHD_OPTION_NOTIFY_COMPLETED, on_done, NULL,
+		    MHD_OPTION_THREAD_STACK_SIZE, (size_t)256 * 1024,
+		    MHD_OPTION_END);
+		if (c->http == NULL)
+			rc = ls_err_set(e, LS_EIO,
+			    "cannot serve the control socket %s", path);
+	}
+	if (rc != LS_OK) {
+		if (fd >= 0)
+			(void)close(fd);
+		ls_free(c->path);
+		ls_free(c);
+		return rc;
+	}
+	*out = c;
+	return LS_OK;
+}
+
+void
+ls_control_stop(struct ls_control *c)
+{
+	if (c == NULL)
+		return;
+	(void)unlink(c->path);
+	MHD_stop_daemon(c->http);
+	ls_free(c->path);
+	ls_free(c);
+}

@@ -1,0 +1,455 @@
+/* daemon.c -- the scheduler: events and due times in, steps out.
+ *
+ *  (1) A RECORD IS LENT TO ONE WORKER FOR ONE STEP. `start_due` pushes a step
+ *      only when its part is not lent, and sets the flag under d->mu.
+ *  (2) NO GUARD IS HELD UNWATCHED. While any database is hot, every 250 ms both
+ *      header copies of each wal-index are compared (a few loads), and new
+ *      frames that no event told of are found as well (design 3.1, 3.2).
+ *  (3) IDLE COSTS NOTHING: with all databases parked the loop sleeps until an
+ *      event; timers exist only for records that want one.
+ * Not here: what a step does (db_local.c, db_remote.c), stopping (stop.c).
+ */
+#include "daemon/db.h"
+
+#include "base/bytes.h"
+#include "daemon/notify.h"
+#include "daemon/stop.h"
+
+#include <errno.h>
+#include <signal.h>
+#include <sys/epoll.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
+
+enum { LOCAL_WORKERS = 4, REMOTE_WORKERS = 12, TICK_MS = 250, TORN_MS = 10 };
+
+void
+ls_daemon_wake(struct ls_daemon *d)
+{
+	static const uint64_t one = 1;
+
+	if (write(d->wake_fd, &one, sizeof one) < 0)
+		return; /* full counter: it is awake */
+}
+
+void
+ls_db_due_local(struct ls_db *db, uint64_t due_ns)
+{
+	ls_timer_sooner(&db->d->timers, &db->local_timer, due_ns);
+}
+
+void
+ls_db_due_remote(struct ls_db *db, uint64_t due_ns)
+{
+	ls_timer_sooner(&db->d->timers, &db->remote_timer, due_ns);
+}
+
+static enum ls_rc
+make_parts(struct ls_daemon *d, struct ls_err *e)
+{
+	enum ls_rc rc;
+
+	if ((rc = ls_cancel_init(&d->cancel, e)) != LS_OK ||
+	    (rc = ls_watch_new(&d->watch, e)) != LS_OK)
+		return rc;
+	if ((d->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)) < 0)
+		return ls_err_sys(e, errno, "eventfd");
+	return LS_OK;
+}
+
+enum ls_rc
+ls_daemon_add(struct ls_daemon *d, struct ls_db_config *conf, struct ls_err *e)
+{
+	struct ls_db *db = NULL;
+	enum ls_rc rc;
+
+	if ((rc = ls_timers_reserve(&d->timers, 2 * (d->n + 1), e)) != LS_OK) {
+		ls_db_config_fini(conf);
+		return rc;
+	}
+	if ((rc = ls_db_new(d, conf, &db, e)) != LS_OK)
+		return rc;
+	if (d->n == d->cap) {
+		size_t cap = LS_MAX(2 * d->cap, (size_t)16);
+		struct ls_db **v = ls_realloc(d->db, cap * sizeof(*v));
+
+		if (v == NULL) {
+			ls_db_free(db);
+			return ls_err_nomem(e);
+		}
+		d->db = v;
+		d->cap = cap;
+	}
+	d->db[d->n++] = db;
+	ls_db_due_local(db, 0);
+	ls_db_due_remote(db, 0);
+	return LS_OK;
+}
+
+enum ls_rc
+ls_daemon_new(struct ls_config *cfg, const struct ls_daemon_opts *o,
+    struct ls_net *net, struct ls_daemon **out, struct ls_err *e)
+{
+	struct ls_daemon *d = ls_zalloc(sizeof *d);
+	enum ls_rc rc;
+	pthread_condattr_t attr;
+
+	if (d == NULL)
+		return ls_err_nomem(e);
+	d->opts = *o;
+	d->net = net;
+	d->wake_fd = d->poll_fd = d->cancel.fd = -1;
+	d->started_ns = ls_sys->wall_ns();
+	(void)pthread_mutex_init(&d->mu, NULL);
+	(void)pthread_condattr_init(&attr);
+	(void)pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
+	(void)pthread_cond_init(&d->changed, &attr);
+	(void)pthread_condattr_destroy(&attr);
+	d->cfg = *cfg; /* the scalars; strings and databases stay cfg's */
+	d->cfg.dbs = NULL;
+	d->cfg.n_dbs = 0;
+	rc = make_parts(d, e);
+	for (size_t i = 0; rc == LS_OK && i < cfg->n_dbs; i++)
+		rc = ls_daemon_add(d, &cfg->dbs[i], e);
+	if (rc != LS_OK) {
+		ls_daemon_free(d);
+		return rc;
+	}
+	cfg->n_dbs = 0;
+	*out = d;
+	return LS_OK;
+}
+
+void
+ls_daemon_free(struct ls_daemon *d)
+{
+	if (d == NULL)
+		return;
+	ls_pool_free(d->pool);
+	for (size_t i = 0; i < d->n; i++)
+		ls_db_free(d->db[i]);
+	ls_free(d->db);
+	ls_timers_fini(&d->timers);
+	ls_watch_free(d->watch);
+	ls_cancel_fini(&d->cancel);
+	if (d->wake_fd >= 0)
+		(void)close(d->wake_fd);
+	(void)pthread_cond_destroy(&d->changed);
+	(void)pthread_mutex_destroy(&d->mu);
+	ls_free(d);
+}
+
+void
+ls_daemon_poll(struct ls_daemon *d, int fd, void (*ready)(void *arg), void *arg)
+{
+	d->poll_fd = fd;
+	d->poll_ready = ready;
+	d->poll_arg = arg;
+}
+
+void
+ls_daemon_ready(struct ls_daemon *d, void (*fn)(void *arg), void *arg)
+{
+	d->ready = fn;
+	d->ready_arg = arg;
+}
+
+/* Hand a step to a worker, unless the part is lent: then it is looked at again
+ * when it comes back (settle() sets the timers). mu held. */
+static void
+start_local(struct ls_daemon *d, struct ls_db *db)
+{
+	bool slow = db->rebase;
+
+	if (db->local_lent || db->closed)
+		return;
+	db->local_lent = true;
+	ls_pool_push(d->pool, slow ? LS_LANE_REMOTE : LS_LANE_LOCAL,
+	    &db->local_work);
+}
+
+static void
+start_remote(struct ls_daemon *d, struct ls_db *db)
+{
+	if (db->remote_lent || db->closed || db->remote_done)
+		return;
+	db->remote_lent = true;
+	ls_pool_push(d->pool, LS_LANE_REMOTE, &db->remote_work);
+}
+
+/* Start what is due; ns until the next is. mu held. */
+static uint64_t
+start_due(struct ls_daemon *d)
+{
+	uint64_t now = ls_sys->mono_ns();
+	struct ls_timer *t;
+
+	while ((t = ls_timers_first(&d->timers)) != NULL && t->due_ns <= now) {
+		struct ls_db *l = (struct ls_db *)((char *)t -
+		    offsetof(struct ls_db, local_timer));
+		struct ls_db *r = (struct ls_db *)((char *)t -
+		    offsetof(struct ls_db, remote_timer));
+		bool local = t->local;
+
+		/* Lent: settle() makes it due again when it is back. */
+		if (local ? l->local_lent : r->remote_lent) {
+			ls_timer_clear(&d->timers, t);
+			if (local)
+				l->local_again = true;
+			else
+				r->remote_again = true;
+			continue;
+		}
+		ls_timer_clear(&d->timers, t);
+		if (local)
+			start_local(d, l);
+		else
+			start_remote(d, r);
+	}
+	return t == NULL ? UINT64_MAX : t->due_ns - now;
+}
+
+/* An event, or new frames: the first after a quiet spell is captured at once,
+ * the others within monitor-interval go together. mu held. */
+static void
+stir(struct ls_db *db, uint64_t now)
+{
+	uint64_t every = (uint64_t)db->conf.monitor_interval_ns;
+
+	if (every == 0 || db->fenced || db->stuck)
+		return;
+	ls_db_due_local(db, LS_MAX(now, db->last_capture_ns + every));
+}
+
+static void
+on_event(void *arg, void *owner)
+{
+	struct ls_daemon *d = arg;
+	struct ls_db *db = owner;
+
+	(void)d;
+	db->stirred = true;
+	stir(db, ls_sys->mono_ns());
+	ls_db_returned(db); /* a one-shot watch is gone now */
+}
+
+void
+ls_db_returned(struct ls_db *db)
+{
+	if (db->returned)
+		return;
+	db->returned = true;
+	db->next_returned = db->d->returned;
+	db->d->returned = db;
+}
+
+static void
+watch_folder(struct ls_daemon *d, struct ls_db *db)
+{
+	struct ls_err e = { 0 };
+
+	if (db->watched || db->watch_refused)
+		return;
+	db->watched = ls_watch_db(d->watch, db->conf.path, db, &e) == LS_OK;
+	db->watch_refused = !db->watched && e.rc != LS_ENOTFOUND;
+	if (db->watch_refused)
+		ls_warn("cannot watch the folder, looking every second instead",
+		    LS_ATTRS(LS_S("db", db->name), LS_E(&e)));
+}
+
+/* Arm the watches of records that came back. What changed before the arming is
+ * seen by the look behind it. mu held. */
+static void
+arm_returned(struct ls_daemon *d, uint64_t now)
+{
+	struct ls_db *db;
+
+	while ((db = d->returned) != NULL) {
+		d->returned = db->next_returned;
+		db->returned = false;
+		if (db->goal == LS_GOAL_STOP || d->opts.once)
+			continue;
+		watch_folder(d, db);
+		if (!ls_watch_arm(d->watch, db->conf.path, db) &&
+		    db->watch_refused && !db->local_lent)
+			ls_db_due_local(db, now + LS_SEC);
+		if (db->hot && !db->local_lent && ls_capture_changed(db->cap))
+			stir(db, now);
+	}
+}
+
+static void
+look_at_guard(struct ls_daemon *d, struct ls_db *db, uint64_t now)
+{
+	if (!ls_capture_torn(db->cap)) {
+		db->torn_ns = 0;
+	} else if (db->torn_ns == 0) {
+		db->torn_ns = now;
+		d->tick_ns = now + TORN_MS * LS_MS;
+	} else if (now - db->torn_ns >= TORN_MS * LS_MS) {
+		db->recover = true;
+		ls_db_due_local(db, now);
+	}
+	if (ls_capture_changed(db->cap))
+		stir(db, now);
+}
+
+/* (2) mu held. */
+static void
+tick(struct ls_daemon *d, uint64_t now)
+{
+	if (d->hot_n == 0 || now < d->tick_ns)
+		return;
+	d->tick_ns = now + TICK_MS * LS_MS;
+	for (size_t i = 0; i < d->n; i++)
+		if (d->db[i]->hot && !d->db[i]->local_lent)
+			look_at_guard(d, d->db[i], now);
+}
+
+static int
+timeout_ms(struct ls_daemon *d, uint64_t next_ns, uint64_t now)
+{
+	uint64_t ns = next_ns;
+	uint64_t dog = ls_notify_watchdog_ns();
+
+	if (d->hot_n > 0)
+		ns = LS_MIN(ns, d->tick_ns > now ? d->tick_ns - now : 0);
+	if (dog != 0)
+		ns = LS_MIN(ns, dog);
+	if (d->stopping)
+		ns = LS_MIN(ns, 100 * LS_MS);
+	if (ns == UINT64_MAX)
+		return -1;
+	return (int)LS_MIN((ns + 999999) / 1000000, (uint64_t)3600000);
+}
+
+/* Every database had its first turn. mu held. */
+static bool
+all_looked(const struct ls_daemon *d)
+{
+	for (size_t i = 0; i < d->n; i++)
+		if (!d->db[i]->looked)
+			return false;
+	return true;
+}
+
+static void
+tell_ready(struct ls_daemon *d)
+{
+	if (d->was_ready || !all_looked(d))
+		return;
+	d->was_ready = true;
+	(void)pthread_mutex_unlock(&d->mu);
+	if (d->ready != NULL)
+		d->ready(d->ready_arg);
+	(void)pthread_mutex_lock(&d->mu);
+}
+
+void
+ls_daemon_suspend(struct ls_daemon *d)
+{
+	(void)pthread_mutex_lock(&d->mu);
+	d->suspending = !d->stopping;
+	for (size_t i = 0; i < d->n; i++)
+		if (d->db[i]->hot)
+			ls_db_due_local(d->db[i], 0);
+	(void)pthread_mutex_unlock(&d->mu);
+	ls_daemon_wake(d);
+}
+
+/* Once no guard is held: stop here, and go on from here. mu held. */
+static void
+suspend(struct ls_daemon *d)
+{
+	bool busy = d->hot_n > 0;
+
+	for (size_t i = 0; i < d->n; i++)
+		busy |= d->db[i]->local_lent;
+	if (!d->suspending || busy)
+		return;
+	(void)raise(SIGSTOP);
+	d->suspending = false;
+	for (size_t i = 0; i < d->n; i++)
+		ls_db_due_local(d->db[i], 0);
+}
+
+static enum ls_rc
+make_epoll(struct ls_daemon *d, int *ep, struct ls_err *e)
+{
+	const int fds[] = { d->wake_fd, ls_watch_fd(d->watch), d->poll_fd };
+
+	if ((*ep = epoll_create1(EPOLL_CLOEXEC)) < 0)
+		return ls_err_sys(e, errno, "epoll");
+	for (size_t i = 0; i < LS_COUNT(fds); i++) {
+		struct epoll_event ev = { .events = EPOLLIN,
+			.data.fd = fds[i] };
+
+		if (fds[i] >= 0 &&
+		    epoll_ctl(*ep, EPOLL_CTL_ADD, fds[i], &ev) != 0)
+			return ls_err_sys(e, errno, "epoll");
+	}
+	return LS_OK;
+}
+
+static void
+handle(struct ls_daemon *d, int fd)
+{
+	uint64_t count;
+
+	if (fd == d->wake_fd) {
+		if (read(fd, &count, sizeof count) < 0)
+			return; /* somebody else's wake-up took it */
+	} else if (fd == d->poll_fd) {
+		d->poll_ready(d->poll_arg);
+	} else {
+		(void)pthread_mutex_lock(&d->mu);
+		ls_watch_read(d->watch, on_event, d);
+		(void)pthread_mutex_unlock(&d->mu);
+	}
+}
+
+static void
+loop(struct ls_daemon *d, int ep)
+{
+	struct epoll_event ev[16];
+
+	for (bool over = false; !over;) {
+		uint64_t now = ls_sys->mono_ns(), next;
+		int n, ms;
+
+		(void)pthread_mutex_lock(&d->mu);
+		arm_returned(d, now);
+		tick(d, now);
+		suspend(d);
+		over = d->stopping && ls_stop_turn(d, now);
+		next = start_due(d);
+		tell_ready(d);
+		ms = timeout_ms(d, next, now);
+		(void)pthread_mutex_unlock(&d->mu);
+		ls_notify("WATCHDOG=1");
+		if (over)
+			break;
+		n = epoll_wait(ep, ev, LS_COUNT(ev), ms);
+		for (int i = 0; i < n; i++)
+			handle(d, ev[i].data.fd);
+	}
+}
+
+enum ls_rc
+ls_daemon_run(struct ls_daemon *d, struct ls_err *e)
+{
+	enum ls_rc rc;
+	int ep = -1;
+
+	if ((rc = make_epoll(d, &ep, e)) == LS_OK)
+		rc = ls_pool_new(LOCAL_WORKERS, REMOTE_WORKERS, &d->pool, e);
+	if (rc == LS_OK) {
+		if (d->opts.once)
+			ls_daemon_stop(d);
+		loop(d, ep);
+		rc = ls_stop_verdict(d, e);
+	}
+	if (ep >= 0)
+		(void)close(ep);
+	return rc;
+}

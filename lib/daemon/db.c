@@ -1,0 +1,92 @@
+/* db.c -- one database's record: made, named, and what it says of itself. */
+#include "daemon/db.h"
+
+#include "base/bytes.h"
+#include "base/file.h"
+
+enum { LOG_EVERY_SEC = 30 };
+
+enum ls_rc
+ls_db_new(struct ls_daemon *d, struct ls_db_config *conf, struct ls_db **out,
+    struct ls_err *e)
+{
+	struct ls_db *db = ls_zalloc(sizeof *db);
+
+	if (db == NULL) {
+		ls_db_config_fini(conf);
+		return ls_err_nomem(e);
+	}
+	db->d = d;
+	db->conf = *conf;
+	memset(conf, 0, sizeof *conf);
+	db->name = ls_basename(db->conf.path);
+	db->local_timer.local = true;
+	db->local_work.run = ls_db_local_step;
+	db->remote_work.run = ls_db_remote_step;
+	db->snap_work.run = ls_db_snapshot_step;
+	*out = db;
+	return LS_OK;
+}
+
+void
+ls_db_free(struct ls_db *db)
+{
+	if (db == NULL)
+		return;
+	ls_uploader_free(db->up);
+	ls_replica_free(db->replica);
+	ls_store_free(db->store);
+	ls_db_config_fini(&db->conf);
+	ls_free(db);
+}
+
+enum ls_rc
+ls_db_open_remote(struct ls_db *db, struct ls_err *e)
+{
+	enum ls_rc rc = LS_OK;
+
+	if (db->store == NULL)
+		rc = ls_store_open(&db->conf.place, db->d->net, &db->store, e);
+	if (rc == LS_OK && db->replica == NULL)
+		rc = ls_replica_new(db->store, &db->replica, e);
+	if (rc == LS_OK && db->up == NULL)
+		rc = ls_uploader_new(db->replica, db->d->cfg.l0_retention_ns,
+		    &db->up, e);
+	return rc;
+}
+
+void
+ls_db_failed(struct ls_db *db, struct ls_log_limit *l, const char *what,
+    const struct ls_err *e)
+{
+	(void)pthread_mutex_lock(&db->d->mu);
+	db->err = *e;
+	(void)pthread_cond_broadcast(&db->d->changed);
+	(void)pthread_mutex_unlock(&db->d->mu);
+	if (e->rc != LS_ECANCELED && ls_log_due(l, LOG_EVERY_SEC * LS_SEC))
+		ls_error(what,
+		    LS_ATTRS(LS_S("db", db->name),
+			LS_S("replica", db->conf.place.type), LS_E(e)));
+}
+
+const char *
+ls_db_state(const struct ls_db *db)
+{
+	if (db->fenced)
+		return "fenced";
+	if (db->goal == LS_GOAL_STOP)
+		return "stopped";
+	if (db->stuck || db->err.rc != LS_OK)
+		return "error";
+	return db->parked ? "parked" : "replicating";
+}
+
+uint64_t
+ls_db_backoff(uint64_t base_ns, uint64_t failures)
+{
+	uint64_t ns = LS_MAX(base_ns, 100 * LS_MS);
+
+	for (; failures > 1 && ns < 15 * LS_SEC; failures--)
+		ns *= 2;
+	return LS_MIN(ns, 15 * LS_SEC);
+}

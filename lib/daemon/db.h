@@ -1,0 +1,159 @@
+/* db.h -- one database of the daemon: a record, two parts, two steps.
+ *
+ * THE LOCAL PART (cap) belongs to whoever runs the local step, THE REMOTE PART
+ * (store, replica, up) to whoever runs the remote step. Each is lent to one
+ * worker at a time (local_lent, remote_lent), so neither needs a lock and each
+ * step reads top to bottom. Everything below the line "under d->mu" is what
+ * the steps tell each other and the outside.
+ */
+#ifndef LS_DB_H
+#define LS_DB_H
+
+#include "base/log.h"
+#include "base/sys.h"
+#include "capture/capture.h"
+#include "daemon/daemon.h"
+#include "daemon/pool.h"
+#include "daemon/timer.h"
+#include "daemon/watch.h"
+#include "replica/replica.h"
+
+#include <pthread.h>
+
+enum ls_goal { LS_GOAL_RUN, LS_GOAL_STOP };
+
+struct ls_db {
+	struct ls_daemon *d;
+	struct ls_db_config conf;
+	const char *name; /* base name of the database, for the log */
+
+	/* the local part */
+	struct ls_capture *cap;
+	struct ls_work local_work;
+	struct ls_log_limit local_limit;
+	uint64_t safe; /* the saved page map holds the files up to it */
+	uint64_t local_failures; /* in a row */
+	uint64_t save_ns;        /* mono time of the last save */
+	bool looked;             /* the first open was tried */
+	bool first_logged;       /* "no database found" was said */
+
+	/* the remote part */
+	struct ls_store *store;
+	struct ls_replica *replica;
+	struct ls_uploader *up;
+	struct ls_work remote_work;
+	struct ls_log_limit remote_limit;
+	uint64_t remote_failures;
+
+	/* a snapshot under way: view and its connection are the snapshot's */
+	struct ls_view *view;
+	struct ls_view_info view_info;
+	struct ls_work snap_work;
+	struct ls_log_limit snap_limit;
+
+	/* ---- under d->mu ----------------------------------------------- */
+	struct ls_timer local_timer, remote_timer;
+	bool local_lent, remote_lent, snap_lent;
+	bool local_again, remote_again; /* became due while lent */
+	bool watched, watch_refused; /* its folder is; cannot be */
+	bool returned;   /* in d->returned: its watch is to be armed */
+	struct ls_db *next_returned;
+	bool hot;        /* cap is open: guard held */
+	bool stirred;    /* an event came: look at inodes too */
+	uint64_t torn_ns; /* the two header copies differ since then; 0 = no */
+	bool recover;    /* ... for too long: read on the guard */
+	enum ls_goal goal;
+	bool local_done, remote_done; /* with LS_GOAL_STOP: final step is over */
+	bool closed;                  /* ... and cap is closed */
+	bool gave_up;                 /* ... though not all is at the replica */
+	bool parked, fenced, stuck;   /* stuck: an error only a person mends */
+	bool exists;                  /* the database was there when last looked */
+	bool resync_wants_base;       /* the next step needs the replica's pages */
+	bool rebase;                  /* local state must be put on top of base */
+	bool snapshot;                /* a level-9 snapshot is due */
+	bool snap_failed;             /* the last one did */
+	bool local_known;             /* oldest, newest, lineage are true */
+	bool remote_known;            /* acked is true */
+	uint64_t oldest, newest;      /* TXIDs in the spool */
+	uint64_t lineage;
+	uint64_t acked;               /* newest TXID that the replica has */
+	uint64_t remote_lineage;
+	uint64_t local_gen;           /* local steps begun */
+	uint64_t local_ended;         /* gen of the last one that came to its end */
+	uint64_t last_capture_ns, last_upload_ns; /* mono */
+	uint64_t quiet_ns;            /* mono time of the last captured change */
+	int64_t last_sync_ns;         /* wall */
+	uint64_t wal_bytes;
+	struct ls_err err;            /* of the last failed step; rc LS_OK = none */
+	unsigned waiters;             /* control requests that look at it */
+};
+
+struct ls_daemon {
+	struct ls_config cfg; /* without databases */
+	struct ls_daemon_opts opts;
+	struct ls_pool *pool;
+	struct ls_watch *watch;
+	struct ls_net *net;
+	struct ls_cancel cancel; /* ends every transfer */
+	int wake_fd;
+	int poll_fd;
+	void (*poll_ready)(void *);
+	void *poll_arg;
+	void (*ready)(void *);
+	void *ready_arg;
+	int64_t started_ns;
+
+	pthread_mutex_t mu;
+	pthread_cond_t changed; /* any database's record changed */
+	struct ls_timers timers;
+	struct ls_db **db;
+	size_t n, cap;
+	size_t hot_n;
+	struct ls_db *returned; /* records that workers gave back */
+	uint64_t tick_ns;       /* when the guards are looked at next */
+	bool suspending;
+	bool stopping;
+	uint64_t stop_deadline_ns;
+	int stop_calls;
+	bool was_ready;
+};
+
+/* ---- daemon.c ---- */
+void ls_daemon_wake(struct ls_daemon *d);
+/* Takes *conf. mu held, or before the daemon runs. */
+enum ls_rc ls_daemon_add(struct ls_daemon *d, struct ls_db_config *conf,
+    struct ls_err *e) LS_MUST_CHECK;
+struct ls_db *ls_daemon_find(struct ls_daemon *d, const char *path);
+/* Call with d->mu held. Now or at due_ns, whichever is sooner. */
+void ls_db_returned(struct ls_db *db);
+void ls_db_due_local(struct ls_db *db, uint64_t due_ns);
+void ls_db_due_remote(struct ls_db *db, uint64_t due_ns);
+
+/* ---- db.c ---- */
+enum ls_rc ls_db_new(struct ls_daemon *d, struct ls_db_config *conf,
+    struct ls_db **out, struct ls_err *e) LS_MUST_CHECK; /* takes *conf */
+void ls_db_free(struct ls_db *db);
+/* Records an error of a step, logs it at most every 30 s; mu not held. */
+void ls_db_failed(struct ls_db *db, struct ls_log_limit *l, const char *what,
+    const struct ls_err *e);
+const char *ls_db_state(const struct ls_db *db); /* mu held */
+/* 1 s, 2 s, 4 s ... of base, at most 15 s. */
+uint64_t ls_db_backoff(uint64_t base_ns, uint64_t failures);
+/* Open store, replica and uploader when they are not. */
+enum ls_rc ls_db_open_remote(struct ls_db *db, struct ls_err *e) LS_MUST_CHECK;
+
+/* ---- the steps ---- */
+void ls_db_local_step(struct ls_work *w);  /* db_local.c */
+void ls_db_remote_step(struct ls_work *w); /* db_remote.c */
+enum ls_rc ls_db_rebase(struct ls_db *db, struct ls_err *e)
+    LS_MUST_CHECK; /* db_rebase.c: in a local step */
+/* db_rebase.c: with both sides known, must the local state be put on top of
+ * the replica's? mu held; *why: static text. */
+bool ls_db_must_rebase(const struct ls_db *db, const char **why);
+/* db_snapshot.c: pin a state (in a local step); its upload is a step of its own
+ * on the remote lane, so that capture goes on meanwhile. */
+enum ls_rc ls_db_snapshot_begin(struct ls_db *db,
+    struct ls_err *e) LS_MUST_CHECK;
+void ls_db_snapshot_step(struct ls_work *w);
+
+#endif

@@ -1,0 +1,420 @@
+/* db_local.c -- the local step: from the WAL to the spool.
+ *
+ *  (1) CAPTURE NEVER WAITS FOR THE NETWORK. The step runs on the local lane;
+ *      only putting the local state on top of the replica's (db_rebase.c) uses
+ *      the store, and such a step is queued on the remote lane.
+ *  (2) THE UPLOAD STARTS AT ONCE. A new file is published under d->mu and the
+ *      remote step is due before the next file is begun.
+ *  (3) A SPOOL FILE GOES only when the replica has it and the saved page map
+ *      holds it (`safe`), and the newest never.
+ *  (4) THE FINAL STEP captures all that is committed when it begins; when it
+ *      cannot, the database is not counted as done.
+ */
+#include "daemon/db.h"
+
+#include "base/bytes.h"
+#include "base/file.h"
+
+enum { SAVE_EVERY_SEC = 10, OPEN_RETRY_SEC = 1, MISSING_LOOK_SEC = 5 };
+
+/* What the step found; applied to the record in settle(). */
+struct turn {
+	enum ls_goal goal;
+	bool stirred, recover, snapshot, rebase;
+	uint64_t acked;
+	bool again;           /* more to do right now */
+	bool captured;        /* a file was written */
+	bool clean;           /* all that was committed is in the spool */
+	bool missing;         /* there is no database */
+	bool park;
+	uint64_t retry_ns;    /* from now; 0 = by events only */
+};
+
+static void
+log_captured(const struct ls_db *db, const struct ls_captured *c)
+{
+	static const char *const kinds[] = { "none", "frames", "copy", "diff" };
+
+	if (c->kind == LS_CAP_COPY_ALL || c->kind == LS_CAP_DIFF)
+		ls_info("resync",
+		    LS_ATTRS(LS_S("db", db->name), LS_S("kind", kinds[c->kind]),
+			LS_S("reason", c->reason), LS_T("txid", c->txid),
+			LS_U("pages", c->pages), LS_U("size", c->bytes)));
+	else
+		ls_debug("sync",
+		    LS_ATTRS(LS_S("db", db->name), LS_T("txid", c->txid),
+			LS_U("pages", c->pages), LS_U("size", c->bytes),
+			LS_U("wal", c->wal_bytes)));
+}
+
+/* Tell the record what the capture holds now. mu held. */
+static void
+publish(struct ls_db *db)
+{
+	struct ls_capture_pos pos;
+
+	ls_capture_position(db->cap, &pos);
+	ls_spool_range(ls_capture_spool(db->cap), &db->oldest, &db->newest);
+	db->lineage = pos.lineage;
+	db->wal_bytes = pos.wal_file_bytes;
+	db->resync_wants_base = pos.wants_base;
+	db->local_known = true;
+}
+
+static enum ls_rc
+open_capture(struct ls_db *db, struct turn *t, struct ls_err *e)
+{
+	const struct ls_capture_conf conf = {
+		.db_path = db->conf.path,
+		.meta_path = db->conf.meta_path,
+		.busy_timeout_ns = db->conf.busy_timeout_ns,
+		.checkpoint_interval_ns = db->conf.checkpoint_interval_ns,
+		.min_checkpoint_pages = db->conf.min_checkpoint_pages,
+		.truncate_pages = db->conf.truncate_pages,
+		.max_sync_wal_bytes = db->conf.max_sync_wal_bytes,
+	};
+	struct ls_daemon *d = db->d;
+	enum ls_rc rc = ls_capture_open(&conf, &db->cap, e);
+
+	if (rc == LS_ENOTFOUND) {
+		t->missing = true;
+		if (!db->first_logged)
+			ls_info("sync: no database found",
+			    LS_ATTRS(LS_S("db", db->name),
+				LS_S("path", db->conf.path)));
+		db->first_logged = true;
+	}
+	if (rc != LS_OK)
+		return rc;
+	(void)pthread_mutex_lock(&d->mu);
+	db->hot = true;
+	d->hot_n++;
+	db->parked = false;
+	db->exists = true;
+	publish(db);
+	(void)pthread_mutex_unlock(&d->mu);
+	ls_debug("initialized db",
+	    LS_ATTRS(LS_S("db", db->name), LS_S("path", db->conf.path)));
+	return LS_OK;
+}
+
+static enum ls_rc
+close_capture(struct ls_db *db, bool park, struct ls_err *e)
+{
+	struct ls_daemon *d = db->d;
+	struct ls_capture *cap = db->cap;
+	enum ls_rc rc = LS_OK;
+
+	if (cap == NULL)
+		return LS_OK;
+	(void)pthread_mutex_lock(&d->mu); /* the tick must not look at it */
+	db->hot = false;
+	d->hot_n--;
+	(void)pthread_mutex_unlock(&d->mu);
+	if (park && (rc = ls_capture_park(cap, e)) != LS_OK) {
+		(void)pthread_mutex_lock(&d->mu);
+		db->hot = true;
+		d->hot_n++;
+		(void)pthread_mutex_unlock(&d->mu);
+		return rc;
+	}
+	if (!park)
+		rc = ls_capture_close(cap, e);
+	db->cap = NULL;
+	return rc;
+}
+
+static enum ls_rc
+checkpoint(struct ls_db *db, struct ls_err *e)
+{
+	enum ls_ckpt mode = ls_capture_checkpoint_due(db->cap,
+	    ls_sys->mono_ns());
+	struct ls_checkpointed cp = { 0 };
+	enum ls_rc rc;
+
+	if (mode == LS_CKPT_NONE)
+		return LS_OK;
+	rc = ls_capture_checkpoint(db->cap, mode, &cp, e);
+	if (rc == LS_EBUSY || rc == LS_EAGAIN)
+		return LS_OK; /* readers or a torn index: next time */
+	if (cp.tail.kind != LS_CAP_NONE)
+		log_captured(db, &cp.tail);
+	if (rc == LS_OK)
+		ls_debug("checkpoint",
+		    LS_ATTRS(LS_S("db", db->name),
+			LS_S("mode",
+			    mode == LS_CKPT_TRUNCATE ? "TRUNCATE" : "PASSIVE"),
+			LS_U("log", cp.log), LS_U("checkpointed", cp.done),
+			LS_I("blocked_by", cp.blocked_by)));
+	return rc;
+}
+
+/* Make the map durable now and then, and let go of what nobody needs. */
+static enum ls_rc
+tidy(struct ls_db *db, const struct turn *t, struct ls_err *e)
+{
+	uint64_t now = ls_sys->mono_ns();
+	enum ls_rc rc = LS_OK;
+
+	if (t->goal == LS_GOAL_STOP ||
+	    now - db->save_ns >= SAVE_EVERY_SEC * LS_SEC) {
+		rc = ls_capture_save(db->cap, &db->safe, e);
+		db->save_ns = now;
+	}
+	if (rc == LS_OK && LS_MIN(t->acked, db->safe) > 0)
+		rc = ls_spool_drop(ls_capture_spool(db->cap),
+		    LS_MIN(t->acked, db->safe), e);
+	return rc;
+}
+
+/* One file, published. */
+static enum ls_rc
+capture_one(struct ls_db *db, struct turn *t, struct ls_captured *got,
+    struct ls_err *e)
+{
+	struct ls_daemon *d = db->d;
+	enum ls_rc rc = ls_capture_step(db->cap, got, e);
+
+	if (rc != LS_OK)
+		return rc;
+	if (got->kind == LS_CAP_NONE)
+		return LS_OK;
+	t->captured = true;
+	log_captured(db, got);
+	(void)pthread_mutex_lock(&d->mu);
+	publish(db);
+	db->quiet_ns = ls_sys->mono_ns();
+	ls_db_due_remote(db,
+	    LS_MAX(db->quiet_ns,
+		db->last_upload_ns == 0 ?
+		    0 :
+		    db->last_upload_ns + (uint64_t)db->conf.sync_interval_ns));
+	if (db->goal == LS_GOAL_STOP || db->waiters > 0)
+		ls_db_due_remote(db, 0);
+	(void)pthread_cond_broadcast(&d->changed);
+	(void)pthread_mutex_unlock(&d->mu);
+	ls_daemon_wake(d);
+	return LS_OK;
+}
+
+static enum ls_rc
+capture_all(struct ls_db *db, struct turn *t, struct ls_err *e)
+{
+	enum { MOST_FILES = 64 };
+	struct ls_captured got;
+	enum ls_rc rc;
+
+	for (int i = 0; i < MOST_FILES; i++) {
+		memset(&got, 0, sizeof got);
+		if ((rc = capture_one(db, t, &got, e)) != LS_OK)
+			return rc;
+		if (!got.more) {
+			t->clean = true;
+			break;
+		}
+	}
+	t->again = !t->clean;
+	return checkpoint(db, e);
+}
+
+/* Has the application replaced its files? Then everything is settled anew. */
+static enum ls_rc
+look_at_files(struct ls_db *db, struct turn *t, struct ls_err *e)
+{
+	struct ls_err ignored = { 0 };
+
+	if (db->cap == NULL || !(t->stirred || t->goal == LS_GOAL_STOP) ||
+	    !ls_capture_replaced(db->cap))
+		return LS_OK;
+	ls_info("database or its WAL was replaced, settling anew",
+	    LS_ATTRS(LS_S("db", db->name)));
+	if (close_capture(db, false, &ignored) != LS_OK)
+		ls_warn("close of a replaced database",
+		    LS_ATTRS(LS_S("db", db->name), LS_E(&ignored)));
+	return open_capture(db, t, e);
+}
+
+static bool
+quiet_enough(struct ls_db *db, const struct turn *t)
+{
+	int64_t after = db->d->cfg.park_after_ns;
+	bool quiet;
+
+	if (after == 0 || t->goal == LS_GOAL_STOP || t->captured || !t->clean)
+		return false;
+	(void)pthread_mutex_lock(&db->d->mu);
+	quiet = db->quiet_ns != 0 && db->watched && db->waiters == 0 &&
+	    db->acked >= db->newest && !db->rebase && !db->snapshot &&
+	    !db->snap_lent &&
+	    ls_sys->mono_ns() - db->quiet_ns >= (uint64_t)after;
+	(void)pthread_mutex_unlock(&db->d->mu);
+	return quiet && !ls_capture_changed(db->cap);
+}
+
+static enum ls_rc
+work(struct ls_db *db, struct turn *t, struct ls_err *e)
+{
+	enum ls_rc rc = LS_OK;
+	struct ls_err parked = { 0 };
+
+	if (db->cap == NULL)
+		rc = open_capture(db, t, e);
+	if (rc == LS_OK)
+		rc = look_at_files(db, t, e);
+	if (rc == LS_OK && t->recover)
+		rc = ls_capture_recover(db->cap, e);
+	if (rc == LS_OK && t->rebase)
+		rc = ls_db_rebase(db, e);
+	if (rc == LS_OK)
+		rc = capture_all(db, t, e);
+	if (rc == LS_OK && t->snapshot)
+		rc = ls_db_snapshot_begin(db, e);
+	if (rc == LS_OK)
+		rc = tidy(db, t, e);
+	if (rc == LS_OK && quiet_enough(db, t))
+		t->park = close_capture(db, true, &parked) == LS_OK;
+	return rc;
+}
+
+/* When to look again, without an event. */
+static uint64_t
+next_look(const struct ls_db *db, const struct turn *t, uint64_t now)
+{
+	uint64_t park = (uint64_t)db->d->cfg.park_after_ns;
+	uint64_t ckpt = (uint64_t)db->conf.checkpoint_interval_ns;
+	uint64_t due = 0;
+
+	if (t->again)
+		return now;
+	if (t->retry_ns != 0)
+		return now + t->retry_ns;
+	if (db->parked || db->conf.monitor_interval_ns == 0)
+		return 0;
+	if (park != 0)
+		due = LS_MAX(db->quiet_ns + park, now + LS_SEC);
+	if (ckpt != 0 && db->quiet_ns != 0 && now < db->quiet_ns + 2 * ckpt)
+		due = due ? LS_MIN(due, now + ckpt) : now + ckpt;
+	return due;
+}
+
+/* Give the record back. */
+static void
+settle(struct ls_db *db, const struct turn *t, enum ls_rc rc, uint64_t gen)
+{
+	struct ls_daemon *d = db->d;
+	uint64_t now = ls_sys->mono_ns(), due;
+
+	(void)pthread_mutex_lock(&d->mu);
+	db->looked = true;
+	if (rc == LS_OK) {
+		db->local_ended = gen;
+		if (db->remote_failures == 0 && !db->stuck)
+			db->err.rc = LS_OK;
+		db->last_capture_ns = now;
+		if (db->quiet_ns == 0)
+			db->quiet_ns = now;
+	}
+	db->exists = !t->missing;
+	db->parked = t->park;
+	db->torn_ns = 0;
+	if (db->cap != NULL)
+		publish(db);
+	if (t->goal == LS_GOAL_STOP && (t->missing || (rc == LS_OK && !t->again)))
+		db->local_done = true;
+	if (t->goal == LS_GOAL_STOP && rc != LS_OK && !t->missing &&
+	    rc != LS_EAGAIN && !ls_rc_retry(rc))
+		db->gave_up = db->local_done = db->remote_done = true;
+	if (db->local_done)
+		ls_db_due_remote(db, 0);
+	due = db->gave_up ? now : next_look(db, t, now);
+	db->local_lent = false;
+	ls_db_returned(db);
+	if (db->local_again && !d->suspending)
+		due = due ? LS_MIN(due, now) : now;
+	db->local_again = false;
+	if (due != 0)
+		ls_db_due_local(db, due);
+	(void)pthread_cond_broadcast(&d->changed);
+	(void)pthread_mutex_unlock(&d->mu);
+	ls_daemon_wake(d);
+}
+
+/* After the final upload, or when it was given up: let go of the database. */
+static void
+last_step(struct ls_db *db)
+{
+	struct ls_daemon *d = db->d;
+	struct ls_err e = { 0 };
+
+	if (close_capture(db, false, &e) != LS_OK)
+		ls_warn("close", LS_ATTRS(LS_S("db", db->name), LS_E(&e)));
+	(void)pthread_mutex_lock(&d->mu);
+	db->closed = true;
+	db->parked = false;
+	db->local_lent = db->local_again = false;
+	(void)pthread_cond_broadcast(&d->changed);
+	(void)pthread_mutex_unlock(&d->mu);
+	ls_daemon_wake(d);
+}
+
+static void
+failed(struct ls_db *db, struct turn *t, const struct ls_err *e)
+{
+	db->local_failures++;
+	t->retry_ns = ls_db_backoff(
+	    (uint64_t)LS_MAX(db->conf.monitor_interval_ns, (int64_t)LS_SEC),
+	    db->local_failures);
+	if (e->rc == LS_EAGAIN) {
+		t->retry_ns = 20 * LS_MS;
+		if (db->local_failures < 50)
+			return; /* a moment of the application's; usual */
+	}
+	ls_db_failed(db, &db->local_limit, "sync error", e);
+}
+
+void
+ls_db_local_step(struct ls_work *w)
+{
+	struct ls_db *db =
+	    (struct ls_db *)((char *)w - offsetof(struct ls_db, local_work));
+	struct ls_daemon *d = db->d;
+	struct ls_err e = { 0 };
+	struct turn t = { 0 };
+	enum ls_rc rc;
+	uint64_t gen;
+
+	(void)pthread_mutex_lock(&d->mu);
+	gen = ++db->local_gen;
+	t.goal = db->goal;
+	t.stirred = db->stirred || db->parked;
+	t.recover = db->recover;
+	t.snapshot = db->snapshot && !db->snap_lent;
+	t.rebase = db->rebase;
+	t.acked = db->acked;
+	db->stirred = db->recover = false;
+	bool last = db->goal == LS_GOAL_STOP && db->local_done &&
+	    db->remote_done && !db->snap_lent;
+	bool off = db->fenced || db->stuck || d->suspending;
+	(void)pthread_mutex_unlock(&d->mu);
+	if (last) {
+		last_step(db);
+		return;
+	}
+	if (off && t.goal == LS_GOAL_RUN) {
+		if (close_capture(db, false, &e) != LS_OK)
+			ls_warn("close",
+			    LS_ATTRS(LS_S("db", db->name), LS_E(&e)));
+		settle(db, &t, LS_ECANCELED, gen);
+		return;
+	}
+	rc = work(db, &t, &e);
+	if (t.missing) {
+		t.retry_ns = t.goal == LS_GOAL_STOP ? 0 :
+						      MISSING_LOOK_SEC * LS_SEC;
+	} else if (rc != LS_OK) {
+		failed(db, &t, &e);
+	} else {
+		db->local_failures = 0;
+	}
+	settle(db, &t, rc, gen);
+}

@@ -1,0 +1,124 @@
+/* db_rebase.c -- the local state and the replica's: do they belong together?
+ *
+ *  (1) AN INCREMENT NEVER GOES TO A PLACE WITHOUT ITS BASE. When the file after
+ *      the replica's newest TXID is not in the spool, or the replica is newer
+ *      than we are, or of another lineage, the unpublished local files are
+ *      given up, and the difference between the replica's newest state and the
+ *      live database is published on top of it (design 4).
+ *  (2) HISTORY IS NEVER OVERWRITTEN: the next TXID is the replica's + 1.
+ */
+#include "daemon/db.h"
+
+#include "base/bytes.h"
+
+enum { LIST_TIMEOUT_SEC = 300 };
+
+bool
+ls_db_must_rebase(const struct ls_db *db, const char **why)
+{
+	if (!db->local_known || !db->remote_known)
+		return false;
+	if (db->newest == 0) {
+		*why = "no local state";
+		return db->acked != 0;
+	}
+	if (db->acked > db->newest) {
+		*why = "local state is older than the replica";
+		return true;
+	}
+	if (db->acked + 1 < db->oldest) {
+		*why = "the replica lacks files that are no longer here";
+		return true;
+	}
+	if (db->acked != 0 && db->remote_lineage != 0 && db->lineage != 0 &&
+	    db->remote_lineage != db->lineage) {
+		*why = "local state is of another history than the replica";
+		return true;
+	}
+	*why = "no page map, and continuity is lost";
+	return db->resync_wants_base && db->acked != 0;
+}
+
+struct pages {
+	struct ls_db *db;
+	struct ls_plan plan;
+	struct ls_call call;
+};
+
+static enum ls_rc
+pages_of_base(void *arg,
+    enum ls_rc (*fn)(void *fn_arg, uint32_t pgno, const uint8_t *data,
+	struct ls_err *e),
+    void *fn_arg, struct ls_err *e)
+{
+	struct pages *p = arg;
+
+	return ls_restore_pages(p->db->replica, &p->plan, fn, fn_arg, NULL,
+	    &p->call, e);
+}
+
+static enum ls_rc
+plan_newest(struct ls_db *db, struct pages *p, struct ls_base *base,
+    struct ls_err *e)
+{
+	static const struct ls_target newest = { 0, 0 };
+	struct ls_files all = { 0 };
+	struct ls_ltx_header h = { 0 };
+	enum ls_rc rc;
+
+	rc = ls_uploader_sync(db->up, &base->txid, &h, &p->call, e);
+	base->lineage = h.node_id;
+	base->page_size = h.page_size;
+	base->commit = h.commit;
+	if (rc == LS_OK && base->txid != 0)
+		rc = ls_replica_list_all(db->replica, &ls_par_threads, &all,
+		    &p->call, e);
+	if (rc == LS_OK && base->txid != 0) {
+		rc = ls_plan_make(db->replica, &all, &newest, &p->plan,
+		    &p->call, e);
+		if (rc == LS_OK)
+			base->pages = pages_of_base;
+		else if (rc == LS_ENOTFOUND || rc == LS_EGAP)
+			rc = LS_OK; /* its chain is broken: a full copy */
+	}
+	ls_files_fini(&all);
+	return rc;
+}
+
+static void
+based(struct ls_db *db, const struct ls_base *base)
+{
+	struct ls_daemon *d = db->d;
+	struct ls_capture_pos pos;
+
+	ls_capture_position(db->cap, &pos);
+	(void)pthread_mutex_lock(&d->mu);
+	db->rebase = false;
+	db->acked = base->txid;
+	db->remote_lineage = base->txid ? base->lineage : 0;
+	db->oldest = db->newest = 0;
+	db->local_known = false; /* until the next file is there */
+	db->resync_wants_base = false;
+	(void)pthread_mutex_unlock(&d->mu);
+}
+
+enum ls_rc
+ls_db_rebase(struct ls_db *db, struct ls_err *e)
+{
+	struct pages p = { .db = db,
+		.call = { &db->d->cancel,
+		    ls_sys->mono_ns() + LIST_TIMEOUT_SEC * LS_SEC } };
+	struct ls_base base = { .arg = &p };
+	enum ls_rc rc = plan_newest(db, &p, &base, e);
+
+	if (rc == LS_OK)
+		rc = ls_capture_rebase(db->cap, &base, e);
+	if (rc == LS_OK) {
+		ls_info("local state put on top of the replica",
+		    LS_ATTRS(LS_S("db", db->name), LS_T("txid", base.txid),
+			LS_B("difference", base.pages != NULL)));
+		based(db, &base);
+	}
+	ls_plan_fini(&p.plan);
+	return ls_err_wrap(e, rc, "put the local state on top of the replica");
+}

@@ -1,0 +1,227 @@
+/* db_remote.c -- the remote step: from the spool to the replica.
+ *
+ *  (1) ONE PUT IN FLIGHT a database, strictly in TXID order (the record's
+ *      remote part is lent to one worker at a time).
+ *  (2) NOTHING IS SENT BEFORE BOTH SIDES ARE KNOWN. The first turn lists the
+ *      replica; what the local state must be put on top of first is decided in
+ *      db_rebase.c, so an increment never goes to a place without its base.
+ *  (3) A FENCE IS FOR EVER. The database stops, the log says whose object it
+ *      was; nothing resyncs on top of it. (test: fenced_stops)
+ */
+#include "daemon/db.h"
+
+#include "base/bytes.h"
+
+#include <stdio.h>
+
+enum { SYNC_TIMEOUT_SEC = 60, PUT_TIMEOUT_SEC = 3600 };
+
+static struct ls_call
+call_for(const struct ls_db *db, unsigned sec)
+{
+	struct ls_call c = { &db->d->cancel,
+		ls_sys->mono_ns() + sec * LS_SEC };
+
+	return c;
+}
+
+/* The replica's newest TXID, once. */
+static enum ls_rc
+know_remote(struct ls_db *db, struct ls_err *e)
+{
+	struct ls_daemon *d = db->d;
+	struct ls_call c = call_for(db, SYNC_TIMEOUT_SEC);
+	struct ls_ltx_header h = { 0 };
+	enum ls_rc rc;
+	uint64_t txid = 0;
+
+	if (db->remote_known)
+		return LS_OK;
+	if ((rc = ls_db_open_remote(db, e)) != LS_OK ||
+	    (rc = ls_uploader_sync(db->up, &txid, &h, &c, e)) != LS_OK)
+		return rc;
+	(void)pthread_mutex_lock(&d->mu);
+	db->acked = txid;
+	db->remote_lineage = txid ? h.node_id : 0;
+	db->remote_known = true;
+	(void)pthread_cond_broadcast(&d->changed);
+	(void)pthread_mutex_unlock(&d->mu);
+	return LS_OK;
+}
+
+enum next { NEXT_NONE, NEXT_PUT, NEXT_REBASE, NEXT_STALE };
+
+/* What is to be done, from what both sides say. */
+static enum next
+decide(struct ls_db *db, uint64_t *txid, const char **why)
+{
+	struct ls_daemon *d = db->d;
+	enum next n = NEXT_NONE;
+
+	(void)pthread_mutex_lock(&d->mu);
+	*txid = db->acked + 1;
+	if (!db->local_known || db->rebase)
+		n = NEXT_NONE;
+	else if (ls_db_must_rebase(db, why))
+		n = db->conf.on_stale == LS_STALE_STOP && db->newest != 0 ?
+		    NEXT_STALE :
+		    NEXT_REBASE;
+	else if (db->acked < db->newest)
+		n = NEXT_PUT;
+	if (n == NEXT_REBASE) {
+		db->rebase = true;
+		ls_db_due_local(db, 0);
+	}
+	(void)pthread_mutex_unlock(&d->mu);
+	if (n == NEXT_REBASE)
+		ls_daemon_wake(d);
+	return n;
+}
+
+static enum ls_rc
+put_one(struct ls_db *db, uint64_t txid, struct ls_err *e)
+{
+	struct ls_daemon *d = db->d;
+	struct ls_call c = call_for(db, PUT_TIMEOUT_SEC);
+	char path[4096], name[LS_LTX_NAME_MAX];
+	uint64_t began = ls_sys->mono_ns();
+	enum ls_rc rc;
+
+	(void)snprintf(path, sizeof path, "%s/ltx/0/%s", db->conf.meta_path,
+	    ls_ltx_name(txid, txid, name));
+	if ((rc = ls_uploader_put(db->up, txid, path, &c, e)) != LS_OK)
+		return rc;
+	(void)pthread_mutex_lock(&d->mu);
+	db->acked = txid;
+	if (db->remote_lineage == 0)
+		db->remote_lineage = db->lineage;
+	db->last_upload_ns = began;
+	if (db->acked >= db->newest)
+		db->last_sync_ns = ls_sys->wall_ns();
+	(void)pthread_cond_broadcast(&d->changed);
+	(void)pthread_mutex_unlock(&d->mu);
+	ls_debug("ltx file uploaded",
+	    LS_ATTRS(LS_S("system", "store"), LS_S("db", db->name),
+		LS_S("replica", db->conf.place.type), LS_I("level", 0),
+		LS_T("minTXID", txid), LS_T("maxTXID", txid),
+		LS_D("elapsed", ls_sys->mono_ns() - began)));
+	return LS_OK;
+}
+
+static enum ls_rc
+stale(struct ls_db *db, const char *why, struct ls_err *e)
+{
+	enum ls_rc rc = ls_err_set(e, LS_EFENCED,
+	    "%s: the replica is at %016llx, the local state ends at %016llx",
+	    why, (unsigned long long)db->acked, (unsigned long long)db->newest);
+
+	return ls_err_hint(e, rc,
+	    "on-stale-state is stop; 'resync' publishes the difference on top, "
+	    "'reset' forgets the local state");
+}
+
+static enum ls_rc
+work(struct ls_db *db, bool *more, struct ls_err *e)
+{
+	enum ls_rc rc = LS_OK;
+	const char *why = "";
+	uint64_t txid;
+
+	if (db->goal == LS_GOAL_STOP && db->local_done && !db->exists)
+		return LS_OK; /* nothing to send */
+	rc = know_remote(db, e);
+
+	for (int64_t i = 0; rc == LS_OK; i++) {
+		enum next n = decide(db, &txid, &why);
+
+		if (n == NEXT_STALE)
+			return stale(db, why, e);
+		if (n != NEXT_PUT)
+			break;
+		if (db->conf.max_sync_ltx_files != 0 &&
+		    i >= db->conf.max_sync_ltx_files) {
+			*more = true; /* others have their turn */
+			break;
+		}
+		rc = put_one(db, txid, e);
+	}
+	return rc;
+}
+
+/* Everything that had to go is there? mu held. */
+static bool
+all_sent(const struct ls_db *db)
+{
+	if (!db->local_done || db->rebase || db->snapshot || db->snap_lent)
+		return false;
+	return !db->exists || (db->remote_known && db->acked >= db->newest);
+}
+
+static void
+settle(struct ls_db *db, enum ls_rc rc, bool more, uint64_t retry_ns)
+{
+	struct ls_daemon *d = db->d;
+	uint64_t now = ls_sys->mono_ns();
+
+	(void)pthread_mutex_lock(&d->mu);
+	db->remote_lent = false;
+	if (rc == LS_OK && db->local_failures == 0)
+		db->err.rc = LS_OK;
+	if (rc == LS_OK && db->local_known && db->acked >= db->newest)
+		db->last_sync_ns = ls_sys->wall_ns();
+	if (rc == LS_EFENCED) {
+		db->fenced = true;
+		ls_db_due_local(db, now);
+	}
+	if (db->goal == LS_GOAL_STOP && (all_sent(db) || db->fenced)) {
+		db->remote_done = true;
+		db->local_done = true;
+		ls_db_due_local(db, now);
+	} else if (more || db->remote_again) {
+		ls_db_due_remote(db, now);
+	} else if (retry_ns != 0 && !db->fenced) {
+		ls_db_due_remote(db, now + retry_ns);
+	}
+	db->remote_again = false;
+	(void)pthread_cond_broadcast(&d->changed);
+	(void)pthread_mutex_unlock(&d->mu);
+	ls_daemon_wake(d);
+}
+
+void
+ls_db_remote_step(struct ls_work *w)
+{
+	struct ls_db *db =
+	    (struct ls_db *)((char *)w - offsetof(struct ls_db, remote_work));
+	struct ls_err e = { 0 };
+	bool more = false;
+	uint64_t retry = 0;
+	enum ls_rc rc = LS_OK;
+
+	if (!db->fenced) /* written by this step only */
+		rc = work(db, &more, &e);
+	if (rc != LS_OK) {
+		struct ls_daemon *d = db->d;
+		bool stop = db->goal == LS_GOAL_STOP;
+
+		db->remote_failures++;
+		retry = stop ? (uint64_t)d->cfg.shutdown_sync_interval_ns :
+			       ls_db_backoff(
+				   (uint64_t)db->conf.sync_interval_ns,
+				   db->remote_failures);
+		ls_db_failed(db, &db->remote_limit,
+		    rc == LS_EFENCED ? "replica is fenced, replication stopped" :
+			stop ? "shutdown sync failed, retrying (press Ctrl+C "
+			       "again to skip)" :
+			       "replica sync error",
+		    &e);
+	} else {
+		if (db->remote_failures > 0)
+			ls_info("replica sync recovered",
+			    LS_ATTRS(LS_S("db", db->name),
+				LS_U("failures", db->remote_failures)));
+		db->remote_failures = 0;
+		db->remote_limit.last_ns = 0;
+	}
+	settle(db, rc, more, retry);
+}

@@ -1,1 +1,0 @@
-/* replaced by the first source */ typedef int ls_daemon_empty;

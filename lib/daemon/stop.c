@@ -1,0 +1,127 @@
+/* stop.c -- the end: final sync of every database, within its deadline.
+ *
+ *  (1) STOPPED MEANS SYNCED, OR THE STATUS IS NOT ZERO: a database counts as
+ *      done when all that was committed when the stop began is in the spool and
+ *      at the replica; what is not is named in the log.
+ *      (test: sigterm_at_any_moment_loses_nothing_silently)
+ *  (2) IT ENDS IN TIME: at the deadline transfers are cancelled; a local step
+ *      that does not come back within GRACE is left to the end of the process,
+ *      which a crash-safe spool survives.
+ */
+#include "daemon/stop.h"
+
+#include "base/bytes.h"
+
+enum { GRACE_SEC = 10 };
+
+void
+ls_stop_db(struct ls_db *db)
+{
+	if (db->goal == LS_GOAL_STOP)
+		return;
+	db->goal = LS_GOAL_STOP;
+	db->local_done = db->remote_done = db->closed = db->gave_up = false;
+	if (db->d->opts.force_snapshot)
+		db->snapshot = true;
+	ls_db_due_local(db, 0);
+}
+
+void
+ls_daemon_stop(struct ls_daemon *d)
+{
+	uint64_t now = ls_sys->mono_ns();
+
+	(void)pthread_mutex_lock(&d->mu);
+	if (d->stop_calls++ == 0) {
+		d->stopping = true;
+		d->stop_deadline_ns = now +
+		    LS_MAX((uint64_t)d->cfg.shutdown_sync_timeout_ns, LS_SEC);
+		for (size_t i = 0; i < d->n; i++)
+			ls_stop_db(d->db[i]);
+	} else if (!d->opts.once || d->stop_calls > 2) {
+		d->stop_deadline_ns = now; /* asked again: give up */
+	}
+	(void)pthread_mutex_unlock(&d->mu);
+	ls_daemon_wake(d);
+}
+
+/* Past the deadline: nothing more is sent. */
+static void
+give_up(struct ls_daemon *d)
+{
+	ls_cancel_set(&d->cancel);
+	for (size_t i = 0; i < d->n; i++) {
+		struct ls_db *db = d->db[i];
+
+		if (db->closed || (db->local_done && db->remote_done))
+			continue;
+		db->gave_up = true;
+		db->local_done = db->remote_done = true;
+		ls_db_due_local(db, 0);
+	}
+	(void)pthread_cond_broadcast(&d->changed);
+}
+
+bool
+ls_stop_turn(struct ls_daemon *d, uint64_t now)
+{
+	bool open = false;
+
+	for (size_t i = 0; i < d->n; i++)
+		open |= !d->db[i]->closed || d->db[i]->remote_lent;
+	if (!open)
+		return true;
+	if (now >= d->stop_deadline_ns)
+		give_up(d);
+	return now >= d->stop_deadline_ns + GRACE_SEC * LS_SEC;
+}
+
+static void
+say(const struct ls_db *db, enum ls_rc *rc, struct ls_err *e)
+{
+	bool missing = db->d->opts.once && !db->exists && db->err.rc == LS_OK;
+
+	if (!db->gave_up && !db->fenced && db->closed && !db->snap_failed &&
+	    !missing)
+		return;
+	if (missing)
+		*rc = ls_err_set(e, LS_ENOTFOUND,
+		    "%s: no position, waiting for data", db->conf.path);
+	else if (db->err.rc != LS_OK)
+		*rc = ls_err_set(e, db->err.rc, "%s: %s", db->conf.path,
+		    db->err.msg);
+	else
+		*rc = ls_err_set(e, LS_ETIMEOUT,
+		    "%s: shutdown sync timeout: local txid %016llx, replica "
+		    "txid %016llx",
+		    db->conf.path, (unsigned long long)db->newest,
+		    (unsigned long long)db->acked);
+	ls_error("not everything is at the replica",
+	    LS_ATTRS(LS_S("db", db->name), LS_T("local_txid", db->newest),
+		LS_T("replica_txid", db->acked), LS_E(e)));
+}
+
+enum ls_rc
+ls_stop_verdict(struct ls_daemon *d, struct ls_err *e)
+{
+	enum ls_rc rc = LS_OK;
+
+	(void)pthread_mutex_lock(&d->mu);
+	for (size_t i = 0; i < d->n; i++)
+		say(d->db[i], &rc, e);
+	(void)pthread_mutex_unlock(&d->mu);
+	return rc;
+}
+
+bool
+ls_daemon_hangs(struct ls_daemon *d)
+{
+	bool hangs = false;
+
+	(void)pthread_mutex_lock(&d->mu);
+	for (size_t i = 0; i < d->n; i++)
+		hangs |= d->db[i]->local_lent || d->db[i]->remote_lent ||
+		    d->db[i]->snap_lent;
+	(void)pthread_mutex_unlock(&d->mu);
+	return hangs;
+}

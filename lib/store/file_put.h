@@ -1,0 +1,19 @@
+/* file_put.h -- the writing half of the file driver; see file_put.c. */
+#ifndef LS_FILE_PUT_H
+#define LS_FILE_PUT_H
+
+#include "store/driver.h"
+
+enum ls_rc ls_file_put(struct ls_store *st, const char *path,
+    const struct ls_body *b, const struct ls_put *o, const struct ls_call *c,
+    struct ls_err *e) LS_MUST_CHECK;
+enum ls_rc ls_file_copy(struct ls_store *st, const char *from, const char *to,
+    const struct ls_put *o, const struct ls_call *c,
+    struct ls_err *e) LS_MUST_CHECK;
+enum ls_rc ls_file_begin(struct ls_upload *u, struct ls_err *e) LS_MUST_CHECK;
+enum ls_rc ls_file_write(
+    struct ls_upload *u, struct ls_span bytes, struct ls_err *e) LS_MUST_CHECK;
+enum ls_rc ls_file_commit(struct ls_upload *u, struct ls_err *e) LS_MUST_CHECK;
+void ls_file_abort(struct ls_upload *u);
+
+#endif

@@ -1,0 +1,55 @@
+#include "test.h"
+
+#include "daemon/pool.h"
+
+#include <pthread.h>
+#include <semaphore.h>
+#include <stdatomic.h>
+
+struct job {
+	struct ls_work w;
+	sem_t *begun, *go, *done;
+};
+
+static void
+wait_job(struct ls_work *w)
+{
+	struct job *j = (struct job *)w;
+
+	if (j->begun != NULL)
+		(void)sem_post(j->begun);
+	if (j->go != NULL)
+		(void)sem_wait(j->go);
+	(void)sem_post(j->done);
+}
+
+/* Remote work that never ends must not keep local work from being done. */
+TEST(local_lane_runs_while_the_remote_lane_is_stuck)
+{
+	enum { REMOTE = 3 };
+	struct ls_pool *p = NULL;
+	struct ls_err e;
+	struct job stuck[REMOTE + 2], local;
+	sem_t begun, go, done;
+
+	(void)sem_init(&begun, 0, 0);
+	(void)sem_init(&go, 0, 0);
+	(void)sem_init(&done, 0, 0);
+	CHECK_OK(ls_pool_new(1, REMOTE, &p, &e));
+	for (int i = 0; i < REMOTE + 2; i++) {
+		stuck[i] = (struct job){ { wait_job, NULL }, &begun, &go,
+			&done };
+		ls_pool_push(p, LS_LANE_REMOTE, &stuck[i].w);
+	}
+	for (int i = 0; i < REMOTE; i++)
+		(void)sem_wait(&begun);
+	CHECK(sem_trywait(&begun) != 0); /* the lane's limit holds */
+	local = (struct job){ { wait_job, NULL }, NULL, NULL, &done };
+	ls_pool_push(p, LS_LANE_LOCAL, &local.w);
+	(void)sem_wait(&done);
+	for (int i = 0; i < REMOTE + 2; i++)
+		(void)sem_post(&go);
+	for (int i = 0; i < REMOTE + 2; i++)
+		(void)sem_wait(&done);
+	ls_pool_free(p);
+}
