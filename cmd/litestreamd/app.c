@@ -10,8 +10,8 @@
 #include <stdlib.h>
 
 enum ls_rc
-app_config(const char *path, bool no_expand, struct ls_config *cfg,
-    struct ls_err *e)
+app_config(
+    const char *path, bool no_expand, struct ls_config *cfg, struct ls_err *e)
 {
 	enum ls_rc rc;
 
@@ -37,8 +37,8 @@ app_net_new(struct ls_net **out, struct ls_err *e)
 /* ---- sources ---------------------------------------------------------------*/
 
 static enum ls_rc
-from_url(struct app_source *s, const char *url, const char *config,
-    struct ls_err *e)
+from_url(
+    struct app_source *s, const char *url, const char *config, struct ls_err *e)
 {
 	enum ls_rc rc;
 
@@ -81,8 +81,8 @@ app_source_open(struct app_source *s, const char *arg, const char *config,
 
 	*s = (struct app_source){ 0 };
 	ls_place_init(&s->own);
-	rc = ls_is_url(arg) ? from_url(s, arg, config, e) :
-			      from_config(s, arg, config, no_expand, e);
+	rc = ls_is_url(arg) ? from_url(s, arg, config, e)
+			    : from_config(s, arg, config, no_expand, e);
 	if (rc != LS_OK || (rc = app_net_new(&s->net, e)) != LS_OK ||
 	    (rc = ls_store_open(s->place, s->net, &s->store, e)) != LS_OK ||
 	    (rc = ls_replica_new(s->store, &s->replica, e)) != LS_OK)
@@ -202,7 +202,8 @@ app_json_text(const char *s)
 int
 app_json_print(json_t *v)
 {
-	int bad = v == NULL ||
+	int bad =
+	    v == NULL ||
 	    json_dumpf(v, stdout, JSON_INDENT(2) | JSON_PRESERVE_ORDER) != 0 ||
 	    putchar('\n') == EOF;
 

@@ -53,7 +53,7 @@ int app_json_print(json_t *v);
 
 /* SIGINT and SIGTERM set the cancel from here on; a second one ends the
  * process as usual. */
-enum ls_rc app_cancel_on_signal(struct ls_cancel *c,
-    struct ls_err *e) LS_MUST_CHECK;
+enum ls_rc app_cancel_on_signal(
+    struct ls_cancel *c, struct ls_err *e) LS_MUST_CHECK;
 
 #endif

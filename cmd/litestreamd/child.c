@@ -101,8 +101,8 @@ child_start(struct child *c, const char *command, struct ls_err *e)
 	(void)posix_spawnattr_init(&attr);
 	(void)posix_spawnattr_setsigmask(&attr, &none);
 	(void)posix_spawnattr_setsigdefault(&attr, &dfl);
-	(void)posix_spawnattr_setflags(&attr,
-	    POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF);
+	(void)posix_spawnattr_setflags(
+	    &attr, POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF);
 	err = posix_spawnp(&c->pid, w.v[0], NULL, &attr, w.v, environ);
 	(void)posix_spawnattr_destroy(&attr);
 	if (err != 0) {

@@ -7,15 +7,15 @@
 #include <sys/types.h>
 
 struct child {
-	pid_t pid;      /* 0 = none, or it ended */
+	pid_t pid; /* 0 = none, or it ended */
 	bool ended;
-	int status;     /* its exit status; 128 + signal when it was killed */
+	int status; /* its exit status; 128 + signal when it was killed */
 };
 
 /* Split a command line into words as a shell does for quotes and backslashes
  * (no expansion, no shell), and start it. Its signal mask is empty. */
-enum ls_rc child_start(struct child *c, const char *command,
-    struct ls_err *e) LS_MUST_CHECK;
+enum ls_rc child_start(
+    struct child *c, const char *command, struct ls_err *e) LS_MUST_CHECK;
 /* Collect it if it ended: true once. */
 bool child_ended(struct child *c);
 void child_signal(const struct child *c, int sig);

@@ -168,23 +168,22 @@ find_flag(const struct cli_spec *s, const char *name, size_t n)
 
 /* One flag, argv[*i] without its dashes; moves *i past a value. */
 static int
-one_flag(const struct cli_spec *s, const char *word, int argc, char **argv,
-    int *i)
+one_flag(
+    const struct cli_spec *s, const char *word, int argc, char **argv, int *i)
 {
 	size_t n = strcspn(word, "=");
 	const struct cli_flag *o = find_flag(s, word, n);
 
 	if (n == 0 || word[0] == '-')
 		return bad_flag(s, "bad flag syntax: %s", argv[*i]);
-	if (o == NULL &&
-	    ((n == 1 && word[0] == 'h') ||
-		(n == 4 && memcmp(word, "help", 4) == 0))) {
+	if (o == NULL && ((n == 1 && word[0] == 'h') ||
+			     (n == 4 && memcmp(word, "help", 4) == 0))) {
 		cli_usage(s, stdout);
 		return 0;
 	}
 	if (o == NULL)
-		return bad_flag(s, "flag provided but not defined: -%.*s",
-		    (int)n, word);
+		return bad_flag(
+		    s, "flag provided but not defined: -%.*s", (int)n, word);
 	if (word[n] == '=')
 		return set_flag(s, o, word + n + 1);
 	if (o->type == CLI_BOOL)
@@ -195,8 +194,8 @@ one_flag(const struct cli_spec *s, const char *word, int argc, char **argv,
 }
 
 int
-cli_parse(const struct cli_spec *s, int argc, char **argv, char ***rest,
-    int *n_rest)
+cli_parse(
+    const struct cli_spec *s, int argc, char **argv, char ***rest, int *n_rest)
 {
 	int i = 1;
 

@@ -15,7 +15,7 @@ enum cli_type {
 	CLI_STR,  /* const char *, borrowed from argv */
 	CLI_INT,  /* int */
 	CLI_DUR,  /* int64_t ns */
-	CLI_FN,   /* parse: NULL, or what is wrong with the text (borrowed) */
+	CLI_FN,	  /* parse: NULL, or what is wrong with the text (borrowed) */
 };
 struct cli_flag {
 	const char *name;
@@ -27,25 +27,33 @@ struct cli_flag {
 };
 struct cli_spec { /* lists end with NULL; "%s" is nowhere special */
 	const char *name;
-	const char *intro;       /* lines */
+	const char *intro;	 /* lines */
 	const char *const *args; /* forms behind the flags: "DB_PATH", ... */
 	const struct cli_flag *flags;
 	size_t n_flags;
-	const char *outro;           /* lines, or NULL */
+	const char *outro;	     /* lines, or NULL */
 	const char *const *examples; /* without the program's name, or NULL */
 };
 #define CLI_FLAGS(a) .flags = (a), .n_flags = sizeof(a) / sizeof(a)[0]
 
 /* The flags that commands share. */
-#define CLI_CONFIG(var)                                                   \
-	{ "config", CLI_STR, &(var), "PATH",                              \
-		"The configuration file; default $LITESTREAM_CONFIG or\n" \
-		"/etc/litestream.yml.", NULL }
-#define CLI_NO_EXPAND(var)                     \
-	{ "no-expand-env", CLI_BOOL, &(var), NULL, \
-		"Leave $NAME in the configuration file as it is.", NULL }
-#define CLI_JSON(var) \
-	{ "json", CLI_BOOL, &(var), NULL, "Print JSON instead of text.", NULL }
+#define CLI_CONFIG(var)                                                       \
+	{                                                                     \
+		"config", CLI_STR, &(var), "PATH",                            \
+		    "The configuration file; default $LITESTREAM_CONFIG or\n" \
+		    "/etc/litestream.yml.",                                   \
+		    NULL                                                      \
+	}
+#define CLI_NO_EXPAND(var)                                                  \
+	{                                                                   \
+		"no-expand-env", CLI_BOOL, &(var), NULL,                    \
+		    "Leave $NAME in the configuration file as it is.", NULL \
+	}
+#define CLI_JSON(var)                                                          \
+	{                                                                      \
+		"json", CLI_BOOL, &(var), NULL, "Print JSON instead of text.", \
+		    NULL                                                       \
+	}
 
 /* Basename of argv[0]: what usage and hints call the program. */
 extern const char *cli_prog;
@@ -53,8 +61,8 @@ extern const char *cli_prog;
 enum { CLI_GO = -1 };
 /* Parse argv[1..]. CLI_GO: go on, *rest is the first of *n_rest words that are
  * no flags. Else the exit code; everything was printed. */
-int cli_parse(const struct cli_spec *s, int argc, char **argv, char ***rest,
-    int *n_rest);
+int cli_parse(
+    const struct cli_spec *s, int argc, char **argv, char ***rest, int *n_rest);
 void cli_usage(const struct cli_spec *s, FILE *f);
 /* "Error: <text>" and, if hint is not NULL, "Try: <hint>"; returns 1. */
 int cli_error(const char *hint, const char *fmt, ...) LS_PRINTF(2, 3);

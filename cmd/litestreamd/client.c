@@ -46,15 +46,14 @@ dial(const char *path, int *out, struct ls_err *e)
 		    path);
 	memcpy(a.sun_path, path, strlen(path));
 	fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
-	if (fd < 0 ||
-	    connect(fd, (const struct sockaddr *)&a, sizeof a) != 0) {
+	if (fd < 0 || connect(fd, (const struct sockaddr *)&a, sizeof a) != 0) {
 		enum ls_rc rc = ls_err_sys(e, errno,
 		    "failed to connect to control socket: dial unix %s", path);
 
 		if (fd >= 0)
 			(void)ls_sys->close(fd);
-		return ls_err_hint(e, rc,
-		    "is the daemon running, with socket.enabled: true?");
+		return ls_err_hint(
+		    e, rc, "is the daemon running, with socket.enabled: true?");
 	}
 	*out = fd;
 	return LS_OK;
@@ -70,8 +69,8 @@ wait_fd(int fd, short events, uint64_t deadline, struct ls_err *e)
 		int n;
 
 		if (now >= deadline)
-			return ls_err_set(e, LS_ETIMEOUT,
-			    "timeout waiting for the daemon");
+			return ls_err_set(
+			    e, LS_ETIMEOUT, "timeout waiting for the daemon");
 		n = poll(&p, 1, (int)((deadline - now) / LS_MS) + 1);
 		if (n > 0)
 			return LS_OK;
@@ -114,8 +113,7 @@ recv_all(int fd, struct ls_buf *out, uint64_t deadline, struct ls_err *e)
 			return LS_OK;
 		if (n < 0 && errno != EAGAIN && errno != EINTR)
 			return ls_err_sys(e, errno, "read");
-		if (n > 0 &&
-		    (rc = ls_buf_add(out, buf, (size_t)n, e)) != LS_OK)
+		if (n > 0 && (rc = ls_buf_add(out, buf, (size_t)n, e)) != LS_OK)
 			return rc;
 	}
 }
@@ -192,8 +190,8 @@ decode(const char *name, struct ls_buf *raw, json_t **out, struct ls_err *e)
 	}
 	if (rc != LS_OK)
 		goto out;
-	v = json_loadb(a.body.n ? (const char *)a.body.p : "", a.body.n, 0,
-	    NULL);
+	v = json_loadb(
+	    a.body.n ? (const char *)a.body.p : "", a.body.n, 0, NULL);
 	if (a.status == 200 && json_is_object(v)) {
 		*out = v;
 		v = NULL;
@@ -245,8 +243,8 @@ client_call(const struct client_opts *o, const char *name, json_t *body,
 	ls_buf_clear(&b);
 	if (rc == LS_OK)
 		rc = recv_all(fd, &b, deadline, e);
-	rc = rc == LS_OK ? decode(name, &b, out, e) :
-			   ls_err_wrap(e, rc, "%s failed", name);
+	rc = rc == LS_OK ? decode(name, &b, out, e)
+			 : ls_err_wrap(e, rc, "%s failed", name);
 out:
 	if (fd >= 0)
 		(void)ls_sys->close(fd);
@@ -267,8 +265,7 @@ client_begin(const struct cli_spec *s, int argc, char **argv,
 	if ((rc = cli_parse(s, argc, argv, &rest, &n)) != CLI_GO)
 		return rc;
 	if (n == 0 || rest[0][0] == '\0') {
-		(void)snprintf(hint, sizeof hint, "%s %s", cli_prog,
-		    hint_args);
+		(void)snprintf(hint, sizeof hint, "%s %s", cli_prog, hint_args);
 		return cli_error(hint, "database path required");
 	}
 	if ((rc = cli_at_most(n, 1)) != CLI_GO)

@@ -15,13 +15,18 @@ struct client_opts {
 	int timeout_s;
 	bool json;
 };
-#define CLIENT_SOCKET(o)                                                  \
-	{ "socket", CLI_STR, &(o).socket, "PATH",                         \
-		"The daemon's control socket; default\n"                  \
-		"/var/run/litestream.sock.", NULL }
-#define CLIENT_TIMEOUT(o, def)                                            \
-	{ "timeout", CLI_INT, &(o).timeout_s, "SECONDS",                  \
-		"How long to wait; default " def " seconds.", NULL }
+#define CLIENT_SOCKET(o)                                     \
+	{                                                    \
+		"socket", CLI_STR, &(o).socket, "PATH",      \
+		    "The daemon's control socket; default\n" \
+		    "/var/run/litestream.sock.",             \
+		    NULL                                     \
+	}
+#define CLIENT_TIMEOUT(o, def)                                         \
+	{                                                              \
+		"timeout", CLI_INT, &(o).timeout_s, "SECONDS",         \
+		    "How long to wait; default " def " seconds.", NULL \
+	}
 
 /* Request name ("sync": POST /sync with the body, taken; GET without one).
  * Gives *out, an object. Errors: `failed to connect to control socket: ...`,

@@ -52,8 +52,8 @@ cmd_databases(int argc, char **argv)
 	} else {
 		app_table_init(&t, 2, "path", "replica");
 		for (size_t i = 0; i < cfg.n_dbs; i++)
-			app_table_row(&t, cfg.dbs[i].path,
-			    cfg.dbs[i].place.type);
+			app_table_row(
+			    &t, cfg.dbs[i].path, cfg.dbs[i].place.type);
 		rc = app_table_print(&t);
 	}
 	ls_config_fini(&cfg);

@@ -64,11 +64,10 @@ cmd_info(int argc, char **argv)
 	(void)printf("Litestream %s\n  PID:        %lld\n",
 	    client_str(a, "version"), client_int(a, "pid"));
 	(void)printf("  Uptime:     %s\n  Started at: ",
-	    ls_dur_format(client_int(a, "uptime_seconds") * (int64_t)LS_SEC,
-		up));
+	    ls_dur_format(
+		client_int(a, "uptime_seconds") * (int64_t)LS_SEC, up));
 	print_time(client_str(a, "started_at"));
-	(void)printf("\n  Databases:  %lld\n",
-	    client_int(a, "database_count"));
+	(void)printf("\n  Databases:  %lld\n", client_int(a, "database_count"));
 	json_decref(a);
 	return 0;
 }

@@ -17,11 +17,11 @@ enum { LINE_MAX_BYTES = 1 << 16 };
 
 static struct logsink the_sink;
 
-#define TRY(x)                                  \
-	do {                                    \
-		enum ls_rc rc_ = (x);           \
-		if (rc_ != LS_OK)               \
-			return rc_;             \
+#define TRY(x)                        \
+	do {                          \
+		enum ls_rc rc_ = (x); \
+		if (rc_ != LS_OK)     \
+			return rc_;   \
 	} while (0)
 
 /* ---- quoting ---------------------------------------------------------------*/
@@ -30,12 +30,12 @@ static struct logsink the_sink;
 static size_t
 utf8_len(const uint8_t *s)
 {
-	size_t n = s[0] < 0x80 ? 1 :
-	    s[0] < 0xc2	       ? 0 :
-	    s[0] < 0xe0	       ? 2 :
-	    s[0] < 0xf0	       ? 3 :
-	    s[0] < 0xf5	       ? 4 :
-				 0;
+	size_t n = s[0] < 0x80	 ? 1
+		   : s[0] < 0xc2 ? 0
+		   : s[0] < 0xe0 ? 2
+		   : s[0] < 0xf0 ? 3
+		   : s[0] < 0xf5 ? 4
+				 : 0;
 
 	for (size_t i = 1; i < n; i++)
 		if ((s[i] & 0xc0) != 0x80)
@@ -76,14 +76,13 @@ add_escaped(struct ls_buf *out, const char *s, bool json, struct ls_err *e)
 		const char *q = n == 1 ? strchr(raw, *p) : NULL;
 
 		if (q != NULL)
-			TRY(ls_buf_addf(out, e, "\\%c",
-			    "\"\\nrt"[q - raw]));
+			TRY(ls_buf_addf(out, e, "\\%c", "\"\\nrt"[q - raw]));
 		else if (n == 0)
-			TRY(ls_buf_addf(out, e, json ? "\\ufffd" : "\\x%02x",
-			    *p));
+			TRY(ls_buf_addf(
+			    out, e, json ? "\\ufffd" : "\\x%02x", *p));
 		else if (*p < ' ' || *p == 0x7f)
-			TRY(ls_buf_addf(out, e, json ? "\\u%04x" : "\\x%02x",
-			    *p));
+			TRY(ls_buf_addf(
+			    out, e, json ? "\\u%04x" : "\\x%02x", *p));
 		else
 			TRY(ls_buf_add(out, p, n, e));
 		p += n ? n : 1;
@@ -102,8 +101,8 @@ add_quoted(struct ls_buf *out, const char *s, bool json, struct ls_err *e)
 static enum ls_rc
 add_text(struct ls_buf *out, const char *s, struct ls_err *e)
 {
-	return needs_quotes(s) ? add_quoted(out, s, false, e) :
-				 ls_buf_adds(out, s, e);
+	return needs_quotes(s) ? add_quoted(out, s, false, e)
+			       : ls_buf_adds(out, s, e);
 }
 
 /* ---- values ----------------------------------------------------------------*/
@@ -121,12 +120,12 @@ value_text(const struct ls_attr *a, char buf[static LS_DUR_MAX])
 		(void)snprintf(buf, LS_DUR_MAX, "%lld", (long long)a->v.i);
 		return buf;
 	case LS_A_UINT:
-		(void)snprintf(buf, LS_DUR_MAX, "%llu",
-		    (unsigned long long)a->v.u);
+		(void)snprintf(
+		    buf, LS_DUR_MAX, "%llu", (unsigned long long)a->v.u);
 		return buf;
 	case LS_A_TXID:
-		(void)snprintf(buf, LS_DUR_MAX, "%016llx",
-		    (unsigned long long)a->v.u);
+		(void)snprintf(
+		    buf, LS_DUR_MAX, "%016llx", (unsigned long long)a->v.u);
 		return buf;
 	case LS_A_END: break;
 	}
@@ -140,8 +139,7 @@ json_value(struct ls_buf *out, const struct ls_attr *a, struct ls_err *e)
 
 	if (a->kind == LS_A_DUR)
 		return ls_buf_addf(out, e, "%lld", (long long)a->v.i);
-	if (a->kind == LS_A_INT || a->kind == LS_A_UINT ||
-	    a->kind == LS_A_BOOL)
+	if (a->kind == LS_A_INT || a->kind == LS_A_UINT || a->kind == LS_A_BOOL)
 		return ls_buf_adds(out, value_text(a, buf), e);
 	return add_quoted(out, value_text(a, buf), true, e);
 }
@@ -149,9 +147,8 @@ json_value(struct ls_buf *out, const struct ls_attr *a, struct ls_err *e)
 static const char *
 hint_of(const struct ls_attr *a)
 {
-	return a->kind == LS_A_ERR && a->v.e->hint[0] != '\0' ?
-	    a->v.e->hint :
-	    NULL;
+	return a->kind == LS_A_ERR && a->v.e->hint[0] != '\0' ? a->v.e->hint
+							      : NULL;
 }
 
 static const struct ls_attr *
@@ -182,18 +179,18 @@ add_pairs(const struct ls_log_record *r, const char *dim, const char *reset,
 }
 
 static enum ls_rc
-format_text(const struct logsink *s, const struct ls_log_record *r,
-    int64_t now, struct ls_buf *out, struct ls_err *e)
+format_text(const struct logsink *s, const struct ls_log_record *r, int64_t now,
+    struct ls_buf *out, struct ls_err *e)
 {
-	static const char *const names[] = { "DEBUG-4", "DEBUG", "INFO",
-		"WARN", "ERROR" };
+	static const char *const names[] = { "DEBUG-4", "DEBUG", "INFO", "WARN",
+		"ERROR" };
 	char t[LS_TIME_MAX];
 
 	TRY(ls_buf_addf(out, e, "time=%s level=%s", ls_time_milli(now, t),
 	    names[r->level]));
 	if (s->source)
-		TRY(ls_buf_addf(out, e, " source=%s:%d", ls_basename(r->file),
-		    r->line));
+		TRY(ls_buf_addf(
+		    out, e, " source=%s:%d", ls_basename(r->file), r->line));
 	TRY(ls_buf_adds(out, " msg=", e));
 	TRY(add_text(out, r->msg, e));
 	return add_pairs(r, "", "", out, e);
@@ -218,8 +215,8 @@ format_pretty(const struct logsink *s, const struct ls_log_record *r,
 	    tm.tm_min, tm.tm_sec, reset, color, names[r->level],
 	    color[0] ? reset : ""));
 	if (s->source)
-		TRY(ls_buf_addf(out, e, "%s%s:%d%s ", dim,
-		    ls_basename(r->file), r->line, reset));
+		TRY(ls_buf_addf(out, e, "%s%s:%d%s ", dim, ls_basename(r->file),
+		    r->line, reset));
 	for (const char *p = r->msg; *p != '\0'; p++)
 		TRY(ls_buf_add(out, *p == '\n' ? " " : p, 1, e));
 	return add_pairs(r, dim, reset, out, e);
@@ -243,8 +240,8 @@ json_pairs(const struct ls_log_record *r, struct ls_buf *out, struct ls_err *e)
 
 	for (const struct ls_attr *a = attrs_of(r); a->kind != LS_A_END; a++) {
 		size_t n = group_len(a->key);
-		bool same = open_n != 0 && n == open_n &&
-		    memcmp(open, a->key, n) == 0;
+		bool same =
+		    open_n != 0 && n == open_n && memcmp(open, a->key, n) == 0;
 
 		if (open_n != 0 && !same)
 			TRY(ls_buf_adds(out, "}", e));
@@ -263,11 +260,11 @@ json_pairs(const struct ls_log_record *r, struct ls_buf *out, struct ls_err *e)
 }
 
 static enum ls_rc
-format_json(const struct logsink *s, const struct ls_log_record *r,
-    int64_t now, struct ls_buf *out, struct ls_err *e)
+format_json(const struct logsink *s, const struct ls_log_record *r, int64_t now,
+    struct ls_buf *out, struct ls_err *e)
 {
-	static const char *const names[] = { "DEBUG-4", "DEBUG", "INFO",
-		"WARN", "ERROR" };
+	static const char *const names[] = { "DEBUG-4", "DEBUG", "INFO", "WARN",
+		"ERROR" };
 	char t[LS_TIME_MAX];
 
 	TRY(ls_buf_addf(out, e, "{\"time\":\"%s\",\"level\":\"%s\"",
@@ -327,6 +324,6 @@ logsink_set(FILE *f, enum ls_log_type type, const char *level, bool source)
 void
 logsink_config(const struct ls_config *cfg)
 {
-	logsink_set(cfg->logging.to_stderr ? stderr : stdout,
-	    cfg->logging.type, cfg->logging.level, cfg->logging.source);
+	logsink_set(cfg->logging.to_stderr ? stderr : stdout, cfg->logging.type,
+	    cfg->logging.level, cfg->logging.source);
 }

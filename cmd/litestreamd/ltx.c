@@ -40,12 +40,12 @@ static void
 to_texts(const struct ls_file *f, struct texts *t)
 {
 	(void)snprintf(t->level, sizeof t->level, "%d", f->level);
-	(void)snprintf(t->min, sizeof t->min, "%016llx",
-	    (unsigned long long)f->min_txid);
-	(void)snprintf(t->max, sizeof t->max, "%016llx",
-	    (unsigned long long)f->max_txid);
-	(void)snprintf(t->size, sizeof t->size, "%llu",
-	    (unsigned long long)f->size);
+	(void)snprintf(
+	    t->min, sizeof t->min, "%016llx", (unsigned long long)f->min_txid);
+	(void)snprintf(
+	    t->max, sizeof t->max, "%016llx", (unsigned long long)f->max_txid);
+	(void)snprintf(
+	    t->size, sizeof t->size, "%llu", (unsigned long long)f->size);
 	(void)ls_time_sec(f->created_ns, t->time);
 }
 
@@ -76,8 +76,8 @@ print_table(const struct ls_files *files)
 	struct app_table table;
 	struct texts t;
 
-	app_table_init(&table, 5, "level", "min_txid", "max_txid", "size",
-	    "created");
+	app_table_init(
+	    &table, 5, "level", "min_txid", "max_txid", "size", "created");
 	for (size_t i = 0; i < files->n; i++) {
 		to_texts(&files->v[i], &t);
 		app_table_row(&table, t.level, t.min, t.max, t.size, t.time);
@@ -99,10 +99,11 @@ run(const char *arg, const char *config, bool no_expand, int level, bool json)
 	if (rc != LS_OK)
 		return cli_fail(&e);
 	if ((rc = app_cancel_on_signal(&cancel, &e)) == LS_OK)
-		rc = level == ALL_LEVELS ?
-		    ls_replica_list_all(s.replica, &ls_par_threads, &files,
-			&call, &e) :
-		    ls_replica_list(s.replica, level, 0, &files, &call, &e);
+		rc = level == ALL_LEVELS
+			 ? ls_replica_list_all(
+			       s.replica, &ls_par_threads, &files, &call, &e)
+			 : ls_replica_list(
+			       s.replica, level, 0, &files, &call, &e);
 	if (rc != LS_OK)
 		code = cli_fail(&e);
 	else
@@ -140,8 +141,8 @@ cmd_ltx(int argc, char **argv)
 	    (rc = cli_at_most(n, 1)) != CLI_GO)
 		return rc;
 	if (n == 0 || rest[0][0] == '\0') {
-		(void)snprintf(hint, sizeof hint, "%s ltx /path/to/db",
-		    cli_prog);
+		(void)snprintf(
+		    hint, sizeof hint, "%s ltx /path/to/db", cli_prog);
 		return cli_error(hint, "database path or replica URL required");
 	}
 	return run(rest[0], config, no_expand, level, json);

@@ -16,8 +16,9 @@
 #include <string.h>
 
 const struct cmd cmds[] = {
-	{ "databases", cmd_databases, "list the databases of the "
-				      "configuration" },
+	{ "databases", cmd_databases,
+	    "list the databases of the "
+	    "configuration" },
 	{ "info", cmd_info, "show the running daemon" },
 	{ "list", cmd_list, "list the databases of the running daemon" },
 	{ "ltx", cmd_ltx, "list the files of a replica" },
@@ -85,8 +86,9 @@ static bool
 configure_sqlite(void)
 {
 	return sqlite3_config(SQLITE_CONFIG_MULTITHREAD) == SQLITE_OK &&
-	    sqlite3_config(SQLITE_CONFIG_PAGECACHE, NULL, 0, 0) == SQLITE_OK &&
-	    sqlite3_config(SQLITE_CONFIG_MEMSTATUS, 0) == SQLITE_OK;
+	       sqlite3_config(SQLITE_CONFIG_PAGECACHE, NULL, 0, 0) ==
+		   SQLITE_OK &&
+	       sqlite3_config(SQLITE_CONFIG_MEMSTATUS, 0) == SQLITE_OK;
 }
 
 static int

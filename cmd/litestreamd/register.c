@@ -20,8 +20,8 @@ print_registered(const struct client_opts *o, const json_t *a, const char *url)
 		    status, "db_path", app_json_text(path), "replica",
 		    app_json_text(url), "socket", app_json_text(o->socket)));
 	(void)printf("status: %s\ndb_path: %s\nreplica: %s\nsocket: %s\n",
-	    strcmp(status, "already_registered") == 0 ? "already registered" :
-							status,
+	    strcmp(status, "already_registered") == 0 ? "already registered"
+						      : status,
 	    path, url, o->socket);
 	return 0;
 }
@@ -39,8 +39,7 @@ cmd_register(int argc, char **argv)
 					      "Where to replicate to. "
 					      "Required.",
 					      NULL },
-		CLIENT_TIMEOUT(o, "30"), CLIENT_SOCKET(o),
-		CLI_JSON(o.json) };
+		CLIENT_TIMEOUT(o, "30"), CLIENT_SOCKET(o), CLI_JSON(o.json) };
 	const struct cli_spec spec = { .name = "register",
 		.intro = "Adds a database to the running daemon, until it "
 			 "ends.",

@@ -48,8 +48,8 @@ check_flags(const struct flags *f, int n)
 	if (f->once && f->exec[0] != '\0')
 		return cli_error(NULL, "cannot specify -once flag with -exec");
 	if (f->force_snapshot && !f->once)
-		return cli_error(NULL,
-		    "cannot specify -force-snapshot flag without -once");
+		return cli_error(
+		    NULL, "cannot specify -force-snapshot flag without -once");
 	if (f->enforce_retention && !f->once)
 		return cli_error(NULL,
 		    "cannot specify -enforce-retention flag without -once");
@@ -57,8 +57,8 @@ check_flags(const struct flags *f, int n)
 		return cli_error(NULL,
 		    "-enforce-retention is not supported by this version");
 	if (n > 0 && f->config[0] != '\0')
-		return cli_error(NULL,
-		    "cannot specify a replica URL and the -config flag");
+		return cli_error(
+		    NULL, "cannot specify a replica URL and the -config flag");
 	return CLI_GO;
 }
 
@@ -66,8 +66,8 @@ static int
 check_words(char **w, int n)
 {
 	if (n == 1)
-		return cli_error(NULL,
-		    "must specify at least one replica URL for %s", w[0]);
+		return cli_error(
+		    NULL, "must specify at least one replica URL for %s", w[0]);
 	for (int i = 1; i < n; i++)
 		if (w[i][0] == '-')
 			return cli_error(NULL,
@@ -87,8 +87,8 @@ load(struct run *r, char **w, int n, struct ls_err *e)
 	enum ls_rc rc;
 
 	if (n == 0) {
-		rc = ls_config_load(*r->f.config ? r->f.config :
-						   ls_config_default_path(),
+		rc = ls_config_load(
+		    *r->f.config ? r->f.config : ls_config_default_path(),
 		    !r->f.no_expand, &r->cfg, e);
 	} else {
 		rc = ls_config_defaults(&r->cfg, e);
@@ -111,13 +111,13 @@ load(struct run *r, char **w, int n, struct ls_err *e)
 /* ---- restore-if-db-not-exists ---------------------------------------------*/
 
 static enum ls_rc
-restore_from(struct ls_replica *rep, const struct ls_db_config *db,
-    struct ls_err *e)
+restore_from(
+    struct ls_replica *rep, const struct ls_db_config *db, struct ls_err *e)
 {
 	static const struct ls_target newest = { 0, 0 };
-	const struct ls_restore_opts o = { .output = db->path,
-		.parallelism = 8,
-		.par = &ls_par_threads };
+	const struct ls_restore_opts o = {
+		.output = db->path, .parallelism = 8, .par = &ls_par_threads
+	};
 	struct ls_files all = { 0 };
 	struct ls_plan plan = { 0 };
 	struct ls_restored done;
@@ -133,10 +133,10 @@ restore_from(struct ls_replica *rep, const struct ls_db_config *db,
 	} else if (rc == LS_OK) {
 		rc = ls_restore(rep, &plan, &o, &done, NULL, e);
 		if (rc == LS_OK)
-			ls_info("database restored",
-			    LS_ATTRS(LS_S("db", db->path),
-				LS_T("txid", done.txid),
-				LS_U("size", done.bytes)));
+			ls_info(
+			    "database restored", LS_ATTRS(LS_S("db", db->path),
+						     LS_T("txid", done.txid),
+						     LS_U("size", done.bytes)));
 	}
 	ls_plan_fini(&plan);
 	ls_files_fini(&all);
@@ -173,8 +173,8 @@ on_child(struct run *r)
 {
 	if (!child_ended(&r->child))
 		return;
-	ls_info("exec process ended",
-	    LS_ATTRS(LS_I("status", r->child.status)));
+	ls_info(
+	    "exec process ended", LS_ATTRS(LS_I("status", r->child.status)));
 	ls_daemon_stop(r->d);
 }
 
@@ -208,8 +208,7 @@ on_signal(void *arg)
 static enum ls_rc
 take_signals(struct run *r, struct ls_err *e)
 {
-	static const int sigs[] = { SIGINT, SIGTERM, SIGHUP, SIGCHLD,
-		SIGTSTP };
+	static const int sigs[] = { SIGINT, SIGTERM, SIGHUP, SIGCHLD, SIGTSTP };
 	sigset_t set;
 
 	(void)sigemptyset(&set);
@@ -243,8 +242,10 @@ on_ready(void *arg)
 static void
 say_start(struct run *r)
 {
-	ls_info("litestream", LS_ATTRS(LS_S("version", LS_VERSION),
-	    LS_S("level", r->cfg.logging.level ? r->cfg.logging.level : "")));
+	ls_info("litestream",
+	    LS_ATTRS(LS_S("version", LS_VERSION),
+		LS_S("level",
+		    r->cfg.logging.level ? r->cfg.logging.level : "")));
 	ls_config_log_warnings(&r->cfg);
 	if (r->cfg.n_dbs == 0)
 		ls_error("no databases specified in configuration", NULL);
@@ -269,8 +270,7 @@ start_control(struct run *r)
 	if (r->cfg.socket.enabled &&
 	    ls_control_start(r->d, r->cfg.socket.path,
 		r->cfg.socket.permissions, &r->control, &e) != LS_OK)
-		ls_warn("cannot start the control socket",
-		    LS_ATTRS(LS_E(&e)));
+		ls_warn("cannot start the control socket", LS_ATTRS(LS_E(&e)));
 }
 
 static enum ls_rc
@@ -305,8 +305,8 @@ run_all(struct run *r, struct ls_err *e)
 		(void)fflush(NULL);
 		_exit(1); /* the spool survives it as it survives a crash */
 	}
-	ls_info(r->f.once ? "one-shot replication complete" :
-			    "litestream shut down",
+	ls_info(r->f.once ? "one-shot replication complete"
+			  : "litestream shut down",
 	    NULL);
 	return rc;
 }
@@ -319,8 +319,8 @@ verdict(struct run *r, enum ls_rc rc, const struct ls_err *e)
 	if (r->failed)
 		return 1;
 	if (r->child.ended && r->child.status != 0) {
-		(void)cli_error(NULL, "exec process: exit status %d",
-		    r->child.status);
+		(void)cli_error(
+		    NULL, "exec process: exit status %d", r->child.status);
 		return r->child.status;
 	}
 	return 0;

@@ -119,8 +119,8 @@ preview(const char *path, const char *meta, const char *ltx, struct ls_err *e)
 }
 
 static enum ls_rc
-remove_state(const char *path, const char *meta, const char *ltx,
-    struct ls_err *e)
+remove_state(
+    const char *path, const char *meta, const char *ltx, struct ls_err *e)
 {
 	enum ls_rc rc = LS_OK;
 
@@ -150,8 +150,8 @@ reset(const char *path, const char *meta, bool dry_run, struct ls_err *e)
 	char *ltx;
 
 	if (!ls_exists(path))
-		return ls_err_set(e, LS_ENOTFOUND,
-		    "database does not exist: %s", path);
+		return ls_err_set(
+		    e, LS_ENOTFOUND, "database does not exist: %s", path);
 	if (!ls_exists(meta)) {
 		(void)printf("No local state to reset for %s\n"
 			     "Meta directory does not exist: %s\n",
@@ -160,8 +160,8 @@ reset(const char *path, const char *meta, bool dry_run, struct ls_err *e)
 	}
 	if ((ltx = ls_asprintf("%s/ltx", meta)) == NULL)
 		return ls_err_nomem(e);
-	rc = dry_run ? preview(path, meta, ltx, e) :
-		       remove_state(path, meta, ltx, e);
+	rc = dry_run ? preview(path, meta, ltx, e)
+		     : remove_state(path, meta, ltx, e);
 	ls_free(ltx);
 	return rc;
 }
@@ -185,8 +185,8 @@ find_meta(const char *path, const char *config, bool no_expand, char **meta,
 		return rc;
 	db = ls_config_find_db(&cfg, path);
 	if (db == NULL && asked) {
-		rc = ls_err_set(e, LS_ENOTFOUND,
-		    "database not found in config: %s", path);
+		rc = ls_err_set(
+		    e, LS_ENOTFOUND, "database not found in config: %s", path);
 	} else {
 		*meta = db ? ls_strdup(db->meta_path) : ls_meta_path(path);
 		if (*meta == NULL)
@@ -204,11 +204,11 @@ cmd_reset(int argc, char **argv)
 		"reset -dry-run /path/to/db", NULL };
 	const char *config = "";
 	bool no_expand = false, dry_run = false;
-	const struct cli_flag flags[] = { CLI_CONFIG(config),
-		CLI_NO_EXPAND(no_expand),
+	const struct cli_flag flags[] = {
+		CLI_CONFIG(config), CLI_NO_EXPAND(no_expand),
 		{ "dry-run", CLI_BOOL, &dry_run, NULL,
-		    "Print what would be removed, and remove nothing.",
-		    NULL } };
+		    "Print what would be removed, and remove nothing.", NULL }
+	};
 	const struct cli_spec spec = { .name = "reset",
 		.intro =
 		    "Removes the local state of a database, for example when "
@@ -226,8 +226,8 @@ cmd_reset(int argc, char **argv)
 	    (rc = cli_at_most(n, 1)) != CLI_GO)
 		return rc;
 	if (n == 0 || rest[0][0] == '\0') {
-		(void)snprintf(hint, sizeof hint, "%s reset /path/to/db",
-		    cli_prog);
+		(void)snprintf(
+		    hint, sizeof hint, "%s reset /path/to/db", cli_prog);
 		return cli_error(hint, "database path required");
 	}
 	if ((path = ls_config_expand_path(rest[0])) == NULL)

@@ -32,8 +32,8 @@ look(const struct ls_db_config *db, struct row *r)
 		r->status = "no database";
 		return;
 	}
-	(void)ls_size_format(st.wal_bytes > 0 ? (uint64_t)st.wal_bytes : 0,
-	    r->wal);
+	(void)ls_size_format(
+	    st.wal_bytes > 0 ? (uint64_t)st.wal_bytes : 0, r->wal);
 	r->status = st.txid ? "ok" : "not initialized";
 	if (st.txid != 0)
 		(void)snprintf(r->txid, sizeof r->txid, "%016llx",
@@ -81,8 +81,8 @@ int
 cmd_status(int argc, char **argv)
 {
 	static const char *const args[] = { "[DB_PATH]", NULL };
-	static const char *const examples[] = { "status",
-		"status /path/to/db", "status -json", NULL };
+	static const char *const examples[] = { "status", "status /path/to/db",
+		"status -json", NULL };
 	const char *config = "", *only;
 	bool no_expand = false, json = false;
 	const struct cli_flag flags[] = { CLI_CONFIG(config), CLI_JSON(json),

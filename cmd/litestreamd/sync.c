@@ -23,8 +23,8 @@ print(const struct client_opts *o, const json_t *a, const char *path,
 	v = json_pack("{s:o,s:I}", "db_path", app_json_text(path), "txid",
 	    (json_int_t)txid);
 	if (waited && v != NULL)
-		(void)json_object_set_new(v, "replica_txid",
-		    json_integer(remote));
+		(void)json_object_set_new(
+		    v, "replica_txid", json_integer(remote));
 	if (v != NULL)
 		(void)json_object_set_new(v, "duration_ms", json_integer(ms));
 	return app_json_print(v);
@@ -38,11 +38,10 @@ cmd_sync(int argc, char **argv)
 		"sync -wait -timeout 120 /path/to/db", NULL };
 	struct client_opts o = { LS_SOCKET_PATH, 30, false };
 	bool wait = false;
-	const struct cli_flag flags[] = {
-		{ "wait", CLI_BOOL, &wait, NULL,
-		    "Return when the replica has it.", NULL },
-		CLIENT_TIMEOUT(o, "30"), CLIENT_SOCKET(o), CLI_JSON(o.json)
-	};
+	const struct cli_flag flags[] = { { "wait", CLI_BOOL, &wait, NULL,
+					      "Return when the replica has it.",
+					      NULL },
+		CLIENT_TIMEOUT(o, "30"), CLIENT_SOCKET(o), CLI_JSON(o.json) };
 	const struct cli_spec spec = { .name = "sync",
 		.intro = "Replicates a database of the running daemon now.",
 		.args = args,
@@ -52,8 +51,8 @@ cmd_sync(int argc, char **argv)
 	json_t *a = NULL;
 	char *path = NULL;
 	uint64_t t0;
-	int rc = client_begin(&spec, argc, argv, &o, true, "sync /path/to/db",
-	    &path);
+	int rc = client_begin(
+	    &spec, argc, argv, &o, true, "sync /path/to/db", &path);
 
 	if (rc != CLI_GO)
 		return rc;

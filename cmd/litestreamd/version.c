@@ -11,8 +11,8 @@ cmd_version(int argc, char **argv)
 {
 	static const char *const args[] = { "", NULL };
 	bool verbose = false;
-	const struct cli_flag flags[] = { { "verbose", CLI_BOOL, &verbose,
-	    NULL, "Print details of the build too.", NULL } };
+	const struct cli_flag flags[] = { { "verbose", CLI_BOOL, &verbose, NULL,
+	    "Print details of the build too.", NULL } };
 	const struct cli_spec spec = { .name = "version",
 		.intro = "Prints the version.",
 		.args = args,

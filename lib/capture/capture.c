@@ -42,8 +42,7 @@ generation(struct ls_capture *c, const struct ls_wal_index *h, bool locked,
 
 	ls_wal_index_salts(h, salt);
 	rc = ls_wal_read_header(c->wal_fd, wal, e);
-	if (rc == LS_OK &&
-	    (wal->salt[0] != salt[0] || wal->salt[1] != salt[1]))
+	if (rc == LS_OK && (wal->salt[0] != salt[0] || wal->salt[1] != salt[1]))
 		rc = LS_EAGAIN; /* restarted in one, not yet in the other */
 	if (rc == LS_EAGAIN)
 		return ls_err_set(e, locked ? LS_EGAP : LS_EAGAIN,
@@ -94,11 +93,12 @@ note_unsummed(struct ls_capture *c, const struct ls_frames *f)
 		return;
 	c->unsummed = true;
 	if (ls_log_due(&c->unsummed_log, 60 * LS_SEC))
-		ls_warn("committed WAL frames without checksums (a bug of the "
-			"application's SQLite library): a crash of the "
-			"application before the next checkpoint would lose them",
-		    LS_ATTRS(LS_S("db", c->db_path),
-			LS_U("frames", f->unsummed)));
+		ls_warn(
+		    "committed WAL frames without checksums (a bug of the "
+		    "application's SQLite library): a crash of the "
+		    "application before the next checkpoint would lose them",
+		    LS_ATTRS(
+			LS_S("db", c->db_path), LS_U("frames", f->unsummed)));
 }
 
 static enum ls_rc
@@ -121,8 +121,8 @@ write_window(struct ls_capture *c, struct ls_frames *f,
 	};
 	enum ls_rc rc;
 
-	if (!ls_winners_complete(f->v, f->n, f->lowest, f->commit,
-		f->page_size)) /* (3) */
+	if (!ls_winners_complete(
+		f->v, f->n, f->lowest, f->commit, f->page_size)) /* (3) */
 		return ls_err_set(e, LS_EGAP,
 		    "frames %u to %u grow the database to %u pages, but not "
 		    "all new pages are there",
@@ -157,8 +157,8 @@ ls_step_frames(struct ls_capture *c, const struct ls_wal_index *upto,
 	if (upto != NULL)
 		h = *upto;
 	else if (!ls_guard_header(&c->guard, tail ? 1 : 10, &h))
-		return ls_err_set(e, LS_EAGAIN, "%s: the wal-index is torn",
-		    c->db_path);
+		return ls_err_set(
+		    e, LS_EAGAIN, "%s: the wal-index is torn", c->db_path);
 	if (h.max_frame == 0)
 		return LS_OK;
 	if ((rc = generation(c, &h, tail != 0, &wal, &at, e)) != LS_OK)
@@ -174,7 +174,8 @@ ls_step_frames(struct ls_capture *c, const struct ls_wal_index *upto,
 	memcpy(w.end_sum, h.frame_sum, sizeof w.end_sum);
 	w.has_end_sum = true;
 	w.commit = at.commit;
-	w.max_bytes = tail ? 0 : (uint64_t)LS_MAX(c->conf.max_sync_wal_bytes, 0);
+	w.max_bytes =
+	    tail ? 0 : (uint64_t)LS_MAX(c->conf.max_sync_wal_bytes, 0);
 	rc = ls_frames_scan(&f, &w, e);
 	if (rc == LS_OK)
 		rc = write_window(c, &f, &at, tail == 0, out, e);
@@ -206,8 +207,7 @@ gap(struct ls_capture *c, struct ls_err *e)
 }
 
 enum ls_rc
-ls_capture_step(struct ls_capture *c, struct ls_captured *out,
-    struct ls_err *e)
+ls_capture_step(struct ls_capture *c, struct ls_captured *out, struct ls_err *e)
 {
 	enum ls_rc rc;
 

@@ -136,6 +136,11 @@ enum ls_rc ls_capture_checkpoint(struct ls_capture *c, enum ls_ckpt mode,
 enum ls_rc ls_capture_save(struct ls_capture *c, uint64_t *safe,
     struct ls_err *e) LS_MUST_CHECK;
 
+/* Bound the spool: ls_spool_merge, and the position goes back to the merged
+ * file's TXID. */
+enum ls_rc ls_capture_merge(struct ls_capture *c, uint64_t frozen,
+    struct ls_err *e) LS_MUST_CHECK;
+
 /* A consistent state for snapshots and for verify: one TXID, pinned by a read
  * transaction of its own connection. May be used by another thread than the
  * capture, at the same time. Captures to that point first if need be. */

@@ -44,8 +44,8 @@ ls_wal_read_frame(int fd, uint32_t page_size, uint32_t frame,
     struct ls_wal_frame *f, struct ls_err *e)
 {
 	uint8_t b[LS_WAL_FRAME_HEADER];
-	enum ls_rc rc = ls_pread_all(fd, b, sizeof b,
-	    ls_wal_size(page_size, frame - 1), e);
+	enum ls_rc rc =
+	    ls_pread_all(fd, b, sizeof b, ls_wal_size(page_size, frame - 1), e);
 
 	if (rc == LS_OK)
 		ls_wal_frame_decode(b, f);
@@ -113,8 +113,7 @@ drop_above(struct ls_frames *f, uint32_t commit)
 }
 
 static enum ls_rc
-fill(struct ls_frames *f, int fd, uint32_t first, uint32_t n,
-    struct ls_err *e)
+fill(struct ls_frames *f, int fd, uint32_t first, uint32_t n, struct ls_err *e)
 {
 	enum ls_rc rc;
 
@@ -163,7 +162,7 @@ take_frame(struct ls_frames *f, const struct ls_window *w, struct scan *s,
 		s->sure = false;
 		f->unsummed++;
 	} else if (s->sure &&
-	    (h.sum[0] != s->sum[0] || h.sum[1] != s->sum[1])) {
+		   (h.sum[0] != s->sum[0] || h.sum[1] != s->sum[1])) {
 		return bad_frame("checksum does not fit", n, e);
 	} else {
 		s->sum[0] = h.sum[0];
@@ -171,8 +170,8 @@ take_frame(struct ls_frames *f, const struct ls_window *w, struct scan *s,
 		s->sure = true;
 	}
 	if (w->collect) {
-		struct ls_span page = LS_SPAN(p + LS_WAL_FRAME_HEADER,
-		    f->page_size);
+		struct ls_span page =
+		    LS_SPAN(p + LS_WAL_FRAME_HEADER, f->page_size);
 		rc = push(f, h.pgno, n, ls_page_checksum(h.pgno, page), e);
 		if (rc != LS_OK)
 			return rc;
@@ -186,7 +185,8 @@ take_frame(struct ls_frames *f, const struct ls_window *w, struct scan *s,
 	f->frame = n;
 	f->sum[0] = s->sum[0];
 	f->sum[1] = s->sum[1];
-	s->stop = w->max_bytes != 0 && s->sure &&
+	s->stop =
+	    w->max_bytes != 0 && s->sure &&
 	    (uint64_t)(n - w->from) * frame_size(f->page_size) >= w->max_bytes;
 	return LS_OK;
 }
@@ -201,9 +201,9 @@ scan_all(struct ls_frames *f, const struct ls_window *w, struct scan *s,
 	while (n < w->to && !s->stop) {
 		uint32_t k = LS_MIN(per, w->to - n);
 		if ((rc = fill(f, w->fd, n + 1, k, e)) != LS_OK)
-			return rc == LS_ESHORT ?
-			    bad_frame("not in the file", n + 1, e) :
-			    rc;
+			return rc == LS_ESHORT
+				   ? bad_frame("not in the file", n + 1, e)
+				   : rc;
 		for (uint32_t i = 0; i < k && !s->stop; i++) {
 			n++;
 			rc = take_frame(f, w, s,
@@ -216,8 +216,7 @@ scan_all(struct ls_frames *f, const struct ls_window *w, struct scan *s,
 }
 
 enum ls_rc
-ls_frames_scan(struct ls_frames *f, const struct ls_window *w,
-    struct ls_err *e)
+ls_frames_scan(struct ls_frames *f, const struct ls_window *w, struct ls_err *e)
 {
 	struct scan s = { { w->sum[0], w->sum[1] }, true, false };
 	size_t fs = frame_size(w->wal->page_size);
@@ -244,8 +243,8 @@ ls_frames_scan(struct ls_frames *f, const struct ls_window *w,
 	if (f->frame == w->to && w->has_end_sum) {
 		if (s.sure &&
 		    (s.sum[0] != w->end_sum[0] || s.sum[1] != w->end_sum[1]))
-			return bad_frame("not the wal-index's checksum", w->to,
-			    e);
+			return bad_frame(
+			    "not the wal-index's checksum", w->to, e);
 		f->sum[0] = w->end_sum[0];
 		f->sum[1] = w->end_sum[1];
 	}
@@ -287,6 +286,6 @@ ls_winners_complete(const struct ls_winner *v, size_t n, uint32_t lowest,
 		want--;
 	for (size_t i = 0; i < n; i++)
 		have += v[i].pgno > lowest && v[i].pgno <= commit &&
-		    v[i].pgno != lock;
+			v[i].pgno != lock;
 	return have == want;
 }

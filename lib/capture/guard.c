@@ -86,19 +86,19 @@ ls_guard_recover(struct ls_guard *g, struct ls_err *e)
 	/* Somebody else is on the connection: a checkpoint or another recovery,
 	 * which do the same as their first act. */
 	if (pthread_mutex_trylock(&g->mu) != 0)
-		return ls_err_set(e, LS_EBUSY, "%s: the guard is in use",
-		    g->path);
+		return ls_err_set(
+		    e, LS_EBUSY, "%s: the guard is in use", g->path);
 	rc = ls_sqlite_err(e, g->db, read_once(g), "read on the guard");
 	(void)pthread_mutex_unlock(&g->mu);
 	return ls_err_wrap(e, rc, "%s", g->path);
 }
 
 enum ls_rc
-ls_guard_read(struct ls_guard *g, void *buf, size_t n, uint64_t off,
-    struct ls_err *e)
+ls_guard_read(
+    struct ls_guard *g, void *buf, size_t n, uint64_t off, struct ls_err *e)
 {
-	int rc = g->file->pMethods->xRead(g->file, buf, (int)n,
-	    (sqlite3_int64)off);
+	int rc =
+	    g->file->pMethods->xRead(g->file, buf, (int)n, (sqlite3_int64)off);
 
 	if (rc == SQLITE_IOERR_SHORT_READ)
 		return ls_err_set(e, LS_ESHORT, "%s: end of file at %llu",
@@ -115,8 +115,8 @@ ls_guard_sync(struct ls_guard *g, struct ls_err *e)
 	int rc = g->file->pMethods->xSync(g->file, SQLITE_SYNC_NORMAL);
 
 	if (rc != SQLITE_OK)
-		return ls_err_set(e, LS_EIO, "%s: sync: %s", g->path,
-		    sqlite3_errstr(rc));
+		return ls_err_set(
+		    e, LS_EIO, "%s: sync: %s", g->path, sqlite3_errstr(rc));
 	return LS_OK;
 }
 
@@ -124,8 +124,8 @@ static enum ls_rc
 denied(struct ls_err *e, const char *path)
 {
 	return ls_err_hint(e,
-	    ls_err_set(e, LS_EDENIED, "%s: cannot be written by this process",
-		path),
+	    ls_err_set(
+		e, LS_EDENIED, "%s: cannot be written by this process", path),
 	    "give the daemon's user write access to the file and its folder "
 	    "(SQLite needs it for -wal and -shm)");
 }
@@ -141,14 +141,14 @@ check_header(struct ls_guard *g, bool *wal, struct ls_err *e)
 	if (g->file->pMethods->xFileSize(g->file, &size) != SQLITE_OK)
 		return ls_err_set(e, LS_EIO, "%s: cannot be measured", g->path);
 	if (size == 0)
-		return ls_err_set(e, LS_ENOTDB, "%s: is empty, not a database",
-		    g->path);
+		return ls_err_set(
+		    e, LS_ENOTDB, "%s: is empty, not a database", g->path);
 	rc = ls_guard_read(g, h, sizeof h, 0, e);
 	if (rc != LS_OK && rc != LS_ESHORT)
 		return rc;
 	if (rc == LS_ESHORT || memcmp(h, "SQLite format 3", 16) != 0)
-		return ls_err_set(e, LS_ENOTDB, "%s: is not a database",
-		    g->path);
+		return ls_err_set(
+		    e, LS_ENOTDB, "%s: is not a database", g->path);
 	*wal = h[18] == 2 && h[19] == 2;
 	return LS_OK;
 }
@@ -162,13 +162,13 @@ switch_to_wal(struct ls_guard *g, struct ls_err *e)
 	int src;
 
 	(void)sqlite3_busy_timeout(g->db, (int)(g->busy_ns / LS_MS));
-	src = sqlite3_prepare_v2(g->db, "PRAGMA journal_mode=WAL", -1, &st,
-	    NULL);
+	src =
+	    sqlite3_prepare_v2(g->db, "PRAGMA journal_mode=WAL", -1, &st, NULL);
 	if (src == SQLITE_OK)
 		src = sqlite3_step(st);
-	rc = src == SQLITE_ROW ?
-	    LS_OK :
-	    ls_sqlite_err(e, g->db, src, "switch to WAL mode");
+	rc = src == SQLITE_ROW
+		 ? LS_OK
+		 : ls_sqlite_err(e, g->db, src, "switch to WAL mode");
 	if (rc == LS_OK && ((mode = sqlite3_column_text(st, 0)) == NULL ||
 			       strcmp((const char *)mode, "wal") != 0))
 		rc = ls_err_set(e, LS_EBUSY,
@@ -187,7 +187,7 @@ static bool
 sync_off_by_default(void)
 {
 	return sqlite3_compileoption_used("DEFAULT_SYNCHRONOUS=0") ||
-	    sqlite3_compileoption_used("DEFAULT_WAL_SYNCHRONOUS=0");
+	       sqlite3_compileoption_used("DEFAULT_WAL_SYNCHRONOUS=0");
 }
 
 static enum ls_rc
@@ -199,18 +199,17 @@ open_connection(struct ls_guard *g, struct ls_err *e)
 	bool wal = false;
 
 	if (ls_sys->stat(g->path, &st) != 0)
-		return errno == EACCES ?
-		    denied(e, g->path) :
-		    ls_err_sys(e, errno, "%s", g->path);
+		return errno == EACCES ? denied(e, g->path)
+				       : ls_err_sys(e, errno, "%s", g->path);
 	if (!S_ISREG(st.st_mode))
-		return ls_err_set(e, LS_ENOTDB, "%s: is not a regular file",
-		    g->path);
+		return ls_err_set(
+		    e, LS_ENOTDB, "%s: is not a regular file", g->path);
 	src = ls_shim_open(g->path, &g->shim, &g->db);
 	if ((src & 0xff) == SQLITE_CANTOPEN)
 		return denied(e, g->path);
 	if (src != SQLITE_OK)
-		return ls_err_wrap(e,
-		    ls_sqlite_err(e, NULL, src, "open"), "%s", g->path);
+		return ls_err_wrap(
+		    e, ls_sqlite_err(e, NULL, src, "open"), "%s", g->path);
 	if (sqlite3_db_readonly(g->db, "main") == 1)
 		return denied(e, g->path);
 	g->file = ls_shim_file(g->db);
@@ -228,15 +227,15 @@ take_ckpt(struct ls_guard *g, struct ls_err *e)
 	int rc;
 
 	while ((rc = ls_shim_take_ckpt(g->file)) == SQLITE_BUSY &&
-	    ls_sys->mono_ns() < until)
+	       ls_sys->mono_ns() < until)
 		ls_sys->sleep_ns(LS_MS);
 	if (rc == SQLITE_BUSY)
 		return ls_err_hint(e,
 		    ls_err_set(e, LS_EBUSY,
 			"%s: another process is checkpointing it", g->path),
 		    "is another replication daemon running on it?");
-	return ls_err_wrap(e, ls_sqlite_err(e, g->db, rc, "checkpoint lock"),
-	    "%s", g->path);
+	return ls_err_wrap(
+	    e, ls_sqlite_err(e, g->db, rc, "checkpoint lock"), "%s", g->path);
 }
 
 static enum ls_rc
@@ -250,14 +249,15 @@ find_page_size(struct ls_guard *g, struct ls_err *e)
 		n = (uint32_t)sqlite3_column_int(st, 0);
 	(void)sqlite3_finalize(st);
 	if (!ls_page_size_valid(n))
-		return ls_err_set(e, LS_ENOTDB, "%s: has no page size", g->path);
+		return ls_err_set(
+		    e, LS_ENOTDB, "%s: has no page size", g->path);
 	g->page_size = n;
 	return LS_OK;
 }
 
 enum ls_rc
-ls_guard_init(struct ls_guard *g, const char *path, uint64_t busy_ns,
-    struct ls_err *e)
+ls_guard_init(
+    struct ls_guard *g, const char *path, uint64_t busy_ns, struct ls_err *e)
 {
 	enum ls_rc rc;
 	int src;
@@ -280,8 +280,8 @@ ls_guard_init(struct ls_guard *g, const char *path, uint64_t busy_ns,
 	if ((src & 0xff) == SQLITE_CANTOPEN || (src & 0xff) == SQLITE_READONLY)
 		return denied(e, g->path);
 	if (src != SQLITE_OK)
-		return ls_err_wrap(e,
-		    ls_sqlite_err(e, g->db, src, "first read"), "%s", path);
+		return ls_err_wrap(
+		    e, ls_sqlite_err(e, g->db, src, "first read"), "%s", path);
 	if (atomic_load(&g->shim.index) == NULL)
 		return ls_err_set(e, LS_EBUSY, "%s: is not in WAL mode", path);
 	if ((rc = take_ckpt(g, e)) != LS_OK)
@@ -325,8 +325,8 @@ ls_guard_torn(struct ls_guard *g)
 	volatile uint32_t *index = atomic_load(&g->shim.index);
 
 	return index != NULL &&
-	    memcmp((const void *)index, (const void *)(index + INDEX_COPY),
-		LS_WAL_INDEX_HEADER) != 0;
+	       memcmp((const void *)index, (const void *)(index + INDEX_COPY),
+		   LS_WAL_INDEX_HEADER) != 0;
 }
 
 uint32_t
@@ -359,7 +359,7 @@ ls_guard_take_write(struct ls_guard *g, uint64_t wait_ns, struct ls_err *e)
 	int rc;
 
 	while ((rc = ls_shim_take_write(g->file)) == SQLITE_BUSY &&
-	    ls_sys->mono_ns() < until)
+	       ls_sys->mono_ns() < until)
 		ls_sys->sleep_ns(LS_MS);
 	if (rc != SQLITE_OK)
 		return ls_err_set(e, rc == SQLITE_BUSY ? LS_EBUSY : LS_EIO,

@@ -31,12 +31,12 @@ struct ls_window { /* what to scan: frames from + 1 .. to */
 	uint32_t sum[2];     /* running checksum at from */
 	uint32_t end_sum[2]; /* at to, by the wal-index */
 	bool has_end_sum;
-	uint32_t commit;     /* database size at from */
-	uint64_t max_bytes;  /* stop at the first commit behind it; 0 = none */
-	bool collect;        /* fill v */
+	uint32_t commit;    /* database size at from */
+	uint64_t max_bytes; /* stop at the first commit behind it; 0 = none */
+	bool collect;	    /* fill v */
 };
 
-struct ls_frames { /* the result; ls_frames_fini */
+struct ls_frames {	     /* the result; ls_frames_fini */
 	struct ls_winner *v; /* pgno ascending, one a page, none above commit */
 	size_t n, cap;
 	uint8_t *buf; /* frames buf_first .. of the WAL, as last read */
@@ -46,7 +46,7 @@ struct ls_frames { /* the result; ls_frames_fini */
 	uint32_t frame; /* the last one taken: a commit */
 	uint32_t sum[2];
 	uint32_t commit, lowest; /* final and smallest size on the way */
-	uint32_t unsummed;       /* frames with zero salts and checksums */
+	uint32_t unsummed;	 /* frames with zero salts and checksums */
 };
 
 /* LS_EGAP: the frames are not what was promised (or not there). */
@@ -60,8 +60,8 @@ void ls_frames_fini(struct ls_frames *f);
 bool ls_winners_complete(const struct ls_winner *v, size_t n, uint32_t lowest,
     uint32_t commit, uint32_t page_size);
 /* The WAL file's header. LS_EAGAIN: no whole and valid one there. */
-enum ls_rc ls_wal_read_header(int fd, struct ls_wal_header *h,
-    struct ls_err *e) LS_MUST_CHECK;
+enum ls_rc ls_wal_read_header(
+    int fd, struct ls_wal_header *h, struct ls_err *e) LS_MUST_CHECK;
 /* Header of a frame; LS_ESHORT past the end. */
 enum ls_rc ls_wal_read_frame(int fd, uint32_t page_size, uint32_t frame,
     struct ls_wal_frame *f, struct ls_err *e) LS_MUST_CHECK;
@@ -86,9 +86,9 @@ struct ls_capture {
 	struct ls_spool *spool;
 	struct ls_pagemap *map;
 	struct ls_posrec pos; /* the live position */
-	bool dirty;           /* pos or map are newer than their files */
-	bool unsynced;        /* the newest spool file is not synced */
-	bool saved;           /* the record on disk is usable */
+	bool dirty;	      /* pos or map are newer than their files */
+	bool unsynced;	      /* the newest spool file is not synced */
+	bool saved;	      /* the record on disk is usable */
 	enum ls_due due;
 	const char *reason; /* of due, static text */
 	bool wants_base;
@@ -99,12 +99,12 @@ struct ls_capture {
 	bool unsummed; /* zero-salt frames lie in the WAL: empty it */
 	atomic_int views;
 	/* checkpoints */
-	bool captured_since;      /* ... the last checkpoint */
+	bool captured_since; /* ... the last checkpoint */
 	uint64_t last_ckpt_ns;
-	uint32_t reset_salt[2];   /* restarted up to here: nothing is in the */
-	uint32_t reset_frame;     /* WAL as long as pos is still this */
+	uint32_t reset_salt[2]; /* restarted up to here: nothing is in the */
+	uint32_t reset_frame;	/* WAL as long as pos is still this */
 	bool reset;
-	uint64_t retry_ns;        /* not before, after readers blocked it */
+	uint64_t retry_ns; /* not before, after readers blocked it */
 	unsigned blocked;
 	struct ls_log_limit unsummed_log;
 };
@@ -139,8 +139,8 @@ struct ls_l0 {
 enum ls_rc ls_l0_write(struct ls_capture *c, struct ls_l0 *f, uint64_t *bytes,
     struct ls_err *e) LS_MUST_CHECK;
 /* Header of the next L0 file, as `next` has it. */
-void ls_l0_header(struct ls_capture *c, const struct ls_l0 *f,
-    struct ls_ltx_header *h);
+void ls_l0_header(
+    struct ls_capture *c, const struct ls_l0 *f, struct ls_ltx_header *h);
 uint64_t ls_random64(void); /* never 0 */
 
 /* ---- views ---------------------------------------------------------------- */
@@ -164,8 +164,11 @@ struct ls_view {
 
 /* Begin a transaction (recovering when needed), without a label. v: zeroed
  * but for nothing; fini also after an error. */
-enum ls_rc ls_view_begin(struct ls_view *v, struct ls_capture *c,
-    struct ls_err *e) LS_MUST_CHECK;
+enum ls_rc ls_view_begin(
+    struct ls_view *v, struct ls_capture *c, struct ls_err *e) LS_MUST_CHECK;
+/* Capture up to the view's header; fills info. LS_EAGAIN: cannot be now. */
+enum ls_rc ls_view_label(
+    struct ls_view *v, struct ls_capture *c, struct ls_err *e) LS_MUST_CHECK;
 /* Find the pages: needed before ls_view_ref. */
 enum ls_rc ls_view_map(struct ls_view *v, struct ls_err *e) LS_MUST_CHECK;
 enum ls_rc ls_view_ref(struct ls_view *v, uint32_t pgno, const uint8_t **page,

@@ -43,8 +43,8 @@ checksum_after(struct ls_capture *c, const struct ls_l0 *f, uint64_t *out)
 }
 
 void
-ls_l0_header(struct ls_capture *c, const struct ls_l0 *f,
-    struct ls_ltx_header *h)
+ls_l0_header(
+    struct ls_capture *c, const struct ls_l0 *f, struct ls_ltx_header *h)
 {
 	*h = (struct ls_ltx_header){
 		.flags = LS_LTX_NO_CHECKSUM,
@@ -52,8 +52,9 @@ ls_l0_header(struct ls_capture *c, const struct ls_l0 *f,
 		.commit = f->next.commit,
 		.min_txid = c->pos.txid + 1,
 		.max_txid = c->pos.txid + 1,
-		.timestamp_ms = LS_MAX(ls_now_ms(), c->pos.timestamp_ms), /* (3) */
-		.wal_offset = f->wal_offset, /* (4) */
+		.timestamp_ms =
+		    LS_MAX(ls_now_ms(), c->pos.timestamp_ms), /* (3) */
+		.wal_offset = f->wal_offset,		      /* (4) */
 		.wal_size = f->wal_size,
 		.salt1 = f->next.salt[0],
 		.salt2 = f->next.salt[1],
@@ -103,8 +104,8 @@ apply_to_map(struct ls_capture *c, const struct ls_l0 *f)
 }
 
 enum ls_rc
-ls_l0_write(struct ls_capture *c, struct ls_l0 *f, uint64_t *bytes,
-    struct ls_err *e)
+ls_l0_write(
+    struct ls_capture *c, struct ls_l0 *f, uint64_t *bytes, struct ls_err *e)
 {
 	bool valid = ls_pagemap_valid(c->map);
 	uint32_t before = ls_pagemap_count(c->map);

@@ -67,8 +67,7 @@ each_sum(struct ls_capture *c, uint64_t txid,
 		goto out;
 	h = ls_ltx_reader_header(r);
 	rc = fn(arg, h, 0, 0, e); /* page 0: the header */
-	while (rc == LS_OK &&
-	    (rc = ls_ltx_reader_next(r, &pg, e)) == LS_OK)
+	while (rc == LS_OK && (rc = ls_ltx_reader_next(r, &pg, e)) == LS_OK)
 		rc = fn(arg, h, pg.pgno,
 		    ls_page_checksum(pg.pgno, LS_SPAN(pg.data, h->page_size)),
 		    e);
@@ -83,8 +82,8 @@ out:
 /* ---- the page map: (4) ----------------------------------------------------- */
 
 static enum ls_rc
-apply_sum(void *arg, const struct ls_ltx_header *h, uint32_t pgno,
-    uint64_t sum, struct ls_err *e)
+apply_sum(void *arg, const struct ls_ltx_header *h, uint32_t pgno, uint64_t sum,
+    struct ls_err *e)
 {
 	struct ls_capture *c = arg;
 
@@ -97,8 +96,8 @@ apply_sum(void *arg, const struct ls_ltx_header *h, uint32_t pgno,
 }
 
 static bool
-map_reaches(struct ls_capture *c, const struct ls_ltx_header *newest,
-    uint64_t oldest)
+map_reaches(
+    struct ls_capture *c, const struct ls_ltx_header *newest, uint64_t oldest)
 {
 	uint64_t at = ls_pagemap_txid(c->map);
 	uint64_t line = ls_pagemap_lineage(c->map);
@@ -168,23 +167,23 @@ survey(struct ls_capture *c, struct ground *g)
 		return false;
 	g->size = (uint64_t)st.st_size;
 	return ls_wal_read_header(c->wal_fd, &g->wal, NULL) == LS_OK &&
-	    same(g->wal.salt, g->salt) &&
-	    g->wal.page_size == c->guard.page_size;
+	       same(g->wal.salt, g->salt) &&
+	       g->wal.page_size == c->guard.page_size;
 }
 
 /* Design 6, both proofs, to the letter. */
 static enum proof
-prove_record(struct ls_capture *c, const struct ground *g,
-    const struct ls_posrec *r)
+prove_record(
+    struct ls_capture *c, const struct ground *g, const struct ls_posrec *r)
 {
 	static const uint32_t none[2];
 	struct ls_wal_frame f;
 
 	if (r->frame == 0)
 		return r->filed && same(g->salt, r->salt) &&
-			same(g->wal.sum, r->sum) ?
-		    SAME_GENERATION :
-		    UNPROVEN;
+			       same(g->wal.sum, r->sum)
+			   ? SAME_GENERATION
+			   : UNPROVEN;
 	if (ls_wal_read_frame(c->wal_fd, r->page_size, r->frame, &f, NULL) !=
 		LS_OK ||
 	    !same(f.salt, r->salt) || !same(f.sum, r->sum))
@@ -194,8 +193,8 @@ prove_record(struct ls_capture *c, const struct ground *g,
 	if (g->salt[0] != r->salt[0] + 1 || g->size != r->wal_bytes)
 		return UNPROVEN; /* another size: frames that show a commit
 				  * after N may have been cut off */
-	if (ls_wal_read_frame(c->wal_fd, r->page_size, r->frame + 1, &f,
-		NULL) == LS_OK &&
+	if (ls_wal_read_frame(
+		c->wal_fd, r->page_size, r->frame + 1, &f, NULL) == LS_OK &&
 	    (same(f.salt, r->salt) || same(f.salt, none)))
 		return UNPROVEN; /* somebody went on behind N first */
 	return NEXT_GENERATION;
@@ -207,8 +206,8 @@ struct matcher { /* an L0 file against the winners of its window */
 };
 
 static enum ls_rc
-match_sum(void *arg, const struct ls_ltx_header *h, uint32_t pgno,
-    uint64_t sum, struct ls_err *e)
+match_sum(void *arg, const struct ls_ltx_header *h, uint32_t pgno, uint64_t sum,
+    struct ls_err *e)
 {
 	struct matcher *m = arg;
 
@@ -222,40 +221,30 @@ match_sum(void *arg, const struct ls_ltx_header *h, uint32_t pgno,
 	return LS_OK;
 }
 
-/* (3): frames from+1..to hold the pages of file txid, and `to` is reached by
- * an unbroken chain; gives the running checksum there. */
+/* (3): frames from+1..to hold the pages of file r->txid, and `to` is reached
+ * by an unbroken chain; gives the running checksum there. */
 static bool
 window_matches(struct ls_capture *c, const struct ground *g, uint32_t from,
     uint32_t to, struct ls_posrec *r)
 {
-	struct ls_window w = { .fd = c->wal_fd, .wal = &g->wal, .to = from };
+	struct ls_window w = { .fd = c->wal_fd,
+		.wal = &g->wal,
+		.to = to,
+		.sum = { g->wal.sum[0], g->wal.sum[1] },
+		.collect = true };
 	struct ls_frames f = { .v = NULL };
 	struct matcher m = { .f = &f };
-	bool ok;
+	size_t k = 0;
+	bool ok = ls_frames_scan(&f, &w, NULL) == LS_OK && f.unsummed == 0;
 
-	w.sum[0] = g->wal.sum[0];
-	w.sum[1] = g->wal.sum[1];
-	for (uint32_t n = from; n > 0 && n + 1 == to; n = 0)
-		w.to = 0; /* one frame of a copy: it need not follow a commit */
-	ok = ls_frames_scan(&f, &w, NULL) == LS_OK && f.unsummed == 0;
-	if (ok && w.to == from) {
-		w.from = from;
-		w.sum[0] = f.sum[0];
-		w.sum[1] = f.sum[1];
-	}
-	ls_frames_fini(&f);
-	w.to = to;
-	w.collect = true;
-	ok = ok && ls_frames_scan(&f, &w, NULL) == LS_OK && f.unsummed == 0;
-	if (ok && w.from != from) { /* keep the last frame only */
-		size_t k = 0;
-		for (size_t i = 0; i < f.n; i++)
-			if (f.v[i].frame == to)
-				f.v[k++] = f.v[i];
-		f.n = k;
-	}
+	for (size_t i = 0; i < f.n; i++)
+		if (f.v[i].frame > from)
+			f.v[k++] = f.v[i];
+	f.n = k;
+	/* A window of one frame may be the last one of a copy, whose file has
+	 * more pages. */
 	ok = ok && each_sum(c, r->txid, match_sum, &m, NULL) == LS_OK &&
-	    m.at == f.n && (to - from == 1 || m.pages == f.n);
+	     m.at == f.n && (to - from == 1 || m.pages == f.n);
 	r->sum[0] = f.sum[0];
 	r->sum[1] = f.sum[1];
 	ls_frames_fini(&f);
@@ -264,8 +253,8 @@ window_matches(struct ls_capture *c, const struct ground *g, uint32_t from,
 
 /* The position that the newest L0 file's header names; false: it names none. */
 static bool
-position_from_header(const struct ls_ltx_header *h, uint32_t *from,
-    struct ls_posrec *r)
+position_from_header(
+    const struct ls_ltx_header *h, uint32_t *from, struct ls_posrec *r)
 {
 	uint64_t fs = LS_WAL_FRAME_HEADER + (uint64_t)h->page_size;
 	uint64_t off = (uint64_t)h->wal_offset, n = (uint64_t)h->wal_size;
@@ -301,8 +290,8 @@ prove_file(struct ls_capture *c, const struct ground *g,
 	}
 	if (h->wal_size == 0)
 		return UNPROVEN; /* no page to compare */
-	return window_matches(c, g, from, r->frame, r) ? SAME_GENERATION :
-							 UNPROVEN;
+	return window_matches(c, g, from, r->frame, r) ? SAME_GENERATION
+						       : UNPROVEN;
 }
 
 /* ---- settling --------------------------------------------------------------- */
@@ -317,14 +306,14 @@ struct settling {
 
 /* (2). *locked: the write lock is ours and must be given back. */
 static enum ls_rc
-stand_firm(struct ls_capture *c, struct ground *g, bool *locked,
-    struct ls_err *e)
+stand_firm(
+    struct ls_capture *c, struct ground *g, bool *locked, struct ls_err *e)
 {
 	enum ls_rc rc;
 
 	for (int i = 0; i < SETTLE_TRIES; i++) {
 		bool pinned = ls_guard_header(&c->guard, 10, &g->h) &&
-		    ls_guard_backfilled(&c->guard) < g->h.max_frame;
+			      ls_guard_backfilled(&c->guard) < g->h.max_frame;
 
 		if (pinned)
 			return LS_OK;
@@ -339,8 +328,8 @@ stand_firm(struct ls_capture *c, struct ground *g, bool *locked,
 		if ((rc = ls_guard_recover(&c->guard, e)) != LS_OK)
 			return rc;
 	}
-	return ls_err_set(e, LS_EBUSY, "%s: the wal-index does not settle",
-	    c->db_path);
+	return ls_err_set(
+	    e, LS_EBUSY, "%s: the wal-index does not settle", c->db_path);
 }
 
 static enum proof
@@ -350,8 +339,8 @@ prove(struct ls_capture *c, struct settling *s, struct ground *g)
 
 	if (!survey(c, g) || s->replaced)
 		return UNPROVEN;
-	how = s->by_record ? prove_record(c, g, &s->rec) :
-			     prove_file(c, g, &s->newest, &s->rec);
+	how = s->by_record ? prove_record(c, g, &s->rec)
+			   : prove_file(c, g, &s->newest, &s->rec);
 	if (how == NEXT_GENERATION) {
 		s->rec.salt[0] = g->salt[0];
 		s->rec.salt[1] = g->salt[1];
@@ -391,8 +380,8 @@ settle_position(struct ls_capture *c, struct settling *s, struct ls_err *e)
 		return rc;
 	if (how == UNPROVEN)
 		ls_due_set(c, LS_DUE_DIFF,
-		    s->replaced ? "database file was replaced" :
-				  "wal position cannot be proven");
+		    s->replaced ? "database file was replaced"
+				: "wal position cannot be proven");
 	return ls_capture_flush(c, e);
 }
 
@@ -406,9 +395,9 @@ record_fits(const struct ls_posrec *r, const struct ls_ltx_header *h)
 	/* The spool was merged behind the record: the same point under a lower
 	 * TXID. */
 	return r->txid > h->max_txid && h->wal_size > 0 &&
-	    r->salt[0] == h->salt1 && r->salt[1] == h->salt2 &&
-	    (uint64_t)(h->wal_offset + h->wal_size) ==
-	    ls_wal_size(r->page_size, r->frame);
+	       r->salt[0] == h->salt1 && r->salt[1] == h->salt2 &&
+	       (uint64_t)(h->wal_offset + h->wal_size) ==
+		   ls_wal_size(r->page_size, r->frame);
 }
 
 static enum ls_rc
@@ -442,9 +431,8 @@ ls_settle(struct ls_capture *c, struct ls_err *e)
 	if (rc != LS_OK)
 		return rc;
 	s.by_record = found && record_fits(&rec, &s.newest);
-	s.replaced = found &&
-	    (rec.db_dev != (uint64_t)c->db_id.dev ||
-		rec.db_ino != (uint64_t)c->db_id.ino);
+	s.replaced = found && (rec.db_dev != (uint64_t)c->db_id.dev ||
+				  rec.db_ino != (uint64_t)c->db_id.ino);
 	if (s.by_record)
 		s.rec = rec;
 	s.rec.txid = newest;

@@ -50,8 +50,8 @@ last_page(struct ls_capture *c, const struct ls_view *v)
 
 	ls_wal_index_salts(&v->h, salt);
 	if (v->h.max_frame == 0 ||
-	    ls_wal_read_frame(c->wal_fd, v->page_size, v->h.max_frame, &f,
-		NULL) != LS_OK ||
+	    ls_wal_read_frame(
+		c->wal_fd, v->page_size, v->h.max_frame, &f, NULL) != LS_OK ||
 	    f.salt[0] != salt[0] || f.salt[1] != salt[1])
 		return 0;
 	return f.pgno <= v->commit ? f.pgno : 0;
@@ -59,8 +59,8 @@ last_page(struct ls_capture *c, const struct ls_view *v)
 
 /* The position that the view's header is. */
 static enum ls_rc
-position_of(struct ls_capture *c, const struct ls_view *v,
-    struct ls_l0 *f, struct ls_err *e)
+position_of(struct ls_capture *c, const struct ls_view *v, struct ls_l0 *f,
+    struct ls_err *e)
 {
 	struct ls_posrec *p = &f->next;
 	struct ls_wal_header wal;
@@ -82,7 +82,7 @@ position_of(struct ls_capture *c, const struct ls_view *v,
 	if (rc != LS_OK && rc != LS_EAGAIN)
 		return rc;
 	p->filed = rc == LS_OK && wal.salt[0] == p->salt[0] &&
-	    wal.salt[1] == p->salt[1];
+		   wal.salt[1] == p->salt[1];
 	if (p->filed)
 		memcpy(p->sum, wal.sum, sizeof p->sum);
 	return LS_OK;
@@ -262,13 +262,12 @@ ls_resync(struct ls_capture *c, struct ls_captured *out, struct ls_err *e)
 	    (rc = ls_view_map(&v, e)) != LS_OK ||
 	    (rc = position_of(c, &v, &l0, e)) != LS_OK)
 		goto out;
-	if (c->due == LS_DUE_DIFF && (!ls_pagemap_valid(c->map) ||
-					 ls_pagemap_page_size(c->map) !=
-					     v.page_size))
+	if (c->due == LS_DUE_DIFF &&
+	    (!ls_pagemap_valid(c->map) ||
+		ls_pagemap_page_size(c->map) != v.page_size))
 		c->due = LS_DUE_COPY;
-	rc = c->due == LS_DUE_DIFF ?
-	    by_list(c, &v, &l0, LS_CAP_DIFF, out, e) :
-	    copy_all(c, &v, &l0, out, e);
+	rc = c->due == LS_DUE_DIFF ? by_list(c, &v, &l0, LS_CAP_DIFF, out, e)
+				   : copy_all(c, &v, &l0, out, e);
 	if (rc == LS_OK)
 		settled(c, &l0.next);
 out:

@@ -56,10 +56,10 @@ real(sqlite3_file *f)
 	return self(f)->real;
 }
 
-#define PASS(ret, name, params, args)                      \
-	static ret pass_##name params                      \
-	{                                                  \
-		return real(f)->pMethods->name args;       \
+#define PASS(ret, name, params, args)                \
+	static ret pass_##name params                \
+	{                                            \
+		return real(f)->pMethods->name args; \
 	}
 PASS(int, xRead, (sqlite3_file * f, void *b, int n, sqlite3_int64 o),
     (real(f), b, n, o))
@@ -119,8 +119,7 @@ shim_unmap(sqlite3_file *f, int del)
 }
 
 static int
-shim_map(sqlite3_file *f, int region, int size, int extend,
-    void volatile **out)
+shim_map(sqlite3_file *f, int region, int size, int extend, void volatile **out)
 {
 	int rc = real(f)->pMethods->xShmMap(real(f), region, size, extend, out);
 
@@ -198,8 +197,8 @@ reader_lock(sqlite3_file *f, struct ls_shim *s, int slot, int n, int flags)
 	if (rc == SQLITE_OK && slot >= SLOT_READ0 && flags == LOCK_S &&
 	    index != NULL) { /* (4) */
 		s->read_mark = slot - SLOT_READ0;
-		memcpy(s->read_header, (const void *)index,
-		    sizeof s->read_header);
+		memcpy(
+		    s->read_header, (const void *)index, sizeof s->read_header);
 	}
 	return rc;
 }
@@ -211,8 +210,8 @@ shim_lock(sqlite3_file *f, int slot, int n, int flags)
 
 	if (s == NULL)
 		return raw_lock(f, slot, n, flags);
-	return s->role == LS_SHIM_GUARD ? guard_lock(f, s, slot, n, flags) :
-					  reader_lock(f, s, slot, n, flags);
+	return s->role == LS_SHIM_GUARD ? guard_lock(f, s, slot, n, flags)
+					: reader_lock(f, s, slot, n, flags);
 }
 
 static const sqlite3_io_methods methods = {
@@ -236,8 +235,8 @@ static const sqlite3_io_methods methods = {
 };
 
 static int
-shim_vfs_open(sqlite3_vfs *v, const char *name, sqlite3_file *f, int flags,
-    int *out)
+shim_vfs_open(
+    sqlite3_vfs *v, const char *name, sqlite3_file *f, int flags, int *out)
 {
 	struct shim_file *s = self(f);
 	int rc;
@@ -278,12 +277,12 @@ ls_shim_register(struct ls_err *e)
 int
 ls_shim_open(const char *path, struct ls_shim *s, sqlite3 **db)
 {
-	int rc = sqlite3_open_v2(path, db,
-	    SQLITE_OPEN_READWRITE | SQLITE_OPEN_NOMUTEX, ls_shim_vfs);
+	int rc = sqlite3_open_v2(
+	    path, db, SQLITE_OPEN_READWRITE | SQLITE_OPEN_NOMUTEX, ls_shim_vfs);
 
 	if (rc == SQLITE_OK)
-		rc = sqlite3_db_config(*db, SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE,
-		    1, NULL);
+		rc = sqlite3_db_config(
+		    *db, SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1, NULL);
 	if (rc == SQLITE_OK)
 		rc = sqlite3_wal_autocheckpoint(*db, 0);
 	if (rc == SQLITE_OK)
@@ -310,8 +309,7 @@ ls_shim_take_ckpt(sqlite3_file *f)
 	struct ls_shim *s = self(f)->s;
 	int rc = SQLITE_OK;
 
-	if (!s->held &&
-	    (rc = raw_lock(f, SLOT_CKPT, 1, LOCK_X)) == SQLITE_OK)
+	if (!s->held && (rc = raw_lock(f, SLOT_CKPT, 1, LOCK_X)) == SQLITE_OK)
 		s->held = true;
 	return rc;
 }

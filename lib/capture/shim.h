@@ -15,11 +15,11 @@
 #include <stdatomic.h>
 
 enum ls_shim_role {
-	LS_SHIM_GUARD,  /* CKPT lock sticky; the only one that recovers */
+	LS_SHIM_GUARD,	/* CKPT lock sticky; the only one that recovers */
 	LS_SHIM_READER, /* never recovers: SQLITE_LOCKED at once instead */
 };
 
-enum ls_shim_hook { /* what the hook answers, under the write lock */
+enum ls_shim_hook {   /* what the hook answers, under the write lock */
 	LS_HOOK_GO,   /* all is captured: let SQLite go on */
 	LS_HOOK_STOP, /* release the lock, make the checkpoint fail */
 };

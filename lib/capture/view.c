@@ -77,8 +77,8 @@ ls_view_begin(struct ls_view *v, struct ls_capture *c, struct ls_err *e)
 	if ((rc = connect_reader(v, c, e)) != LS_OK)
 		return rc;
 	for (int i = 0; i < BEGIN_TRIES; i++) {
-		src = sqlite3_exec(v->db, "BEGIN; PRAGMA schema_version", NULL,
-		    NULL, NULL);
+		src = sqlite3_exec(
+		    v->db, "BEGIN; PRAGMA schema_version", NULL, NULL, NULL);
 		if (src == SQLITE_OK)
 			break;
 		(void)sqlite3_exec(v->db, "ROLLBACK", NULL, NULL, NULL);
@@ -94,8 +94,8 @@ ls_view_begin(struct ls_view *v, struct ls_capture *c, struct ls_err *e)
 		    c->db_path);
 	v->mark = v->shim.read_mark;
 	if (!ls_wal_index_decode(v->shim.read_header, &v->h))
-		return ls_err_set(e, LS_EAGAIN, "%s: the wal-index is torn",
-		    c->db_path);
+		return ls_err_set(
+		    e, LS_EAGAIN, "%s: the wal-index is torn", c->db_path);
 	v->commit = v->h.pages;
 	if (v->commit == 0)
 		rc = size_of_file(v, e);
@@ -111,8 +111,8 @@ by_number(const void *a, const void *b)
 }
 
 static enum ls_rc
-collect_frames(struct ls_view *v, const struct ls_wal_header *wal,
-    struct ls_err *e)
+collect_frames(
+    struct ls_view *v, const struct ls_wal_header *wal, struct ls_err *e)
 {
 	struct ls_wal_frame f;
 	enum ls_rc rc;
@@ -159,8 +159,7 @@ ls_view_map(struct ls_view *v, struct ls_err *e)
 	if (wal.salt[0] != salt[0] || wal.salt[1] != salt[1] ||
 	    wal.page_size != v->page_size)
 		return ls_err_set(e, LS_EGAP,
-		    "%s: WAL header and wal-index do not agree",
-		    v->c->db_path);
+		    "%s: WAL header and wal-index do not agree", v->c->db_path);
 	v->frames = ls_alloc(v->h.max_frame * sizeof *v->frames);
 	if (v->frames == NULL)
 		return ls_err_nomem(e);
@@ -190,8 +189,7 @@ fill_block(struct ls_view *v, uint32_t first, uint32_t n, struct ls_err *e)
 	/* What lies past the end of the file reads as zeros, as SQLite has it
 	 * (xRead fills with zeros). */
 	int rc = v->file->pMethods->xRead(v->file, v->block,
-	    (int)(n * v->page_size),
-	    (sqlite3_int64)(first - 1) * v->page_size);
+	    (int)(n * v->page_size), (sqlite3_int64)(first - 1) * v->page_size);
 
 	v->block_n = 0;
 	if (rc != SQLITE_OK && rc != SQLITE_IOERR_SHORT_READ)
@@ -203,8 +201,8 @@ fill_block(struct ls_view *v, uint32_t first, uint32_t n, struct ls_err *e)
 }
 
 enum ls_rc
-ls_view_ref(struct ls_view *v, uint32_t pgno, const uint8_t **page,
-    struct ls_err *e)
+ls_view_ref(
+    struct ls_view *v, uint32_t pgno, const uint8_t **page, struct ls_err *e)
 {
 	uint32_t frame = frame_of(v, pgno), n;
 	bool next = pgno == v->last + 1;
@@ -251,8 +249,8 @@ missed(struct ls_capture *c, struct ls_err *e)
 }
 
 /* Capture up to the view's header, in as many files as it takes: (3). */
-static enum ls_rc
-label(struct ls_view *v, struct ls_capture *c, struct ls_err *e)
+enum ls_rc
+ls_view_label(struct ls_view *v, struct ls_capture *c, struct ls_err *e)
 {
 	struct ls_captured got = { .reason = "" };
 	enum ls_rc rc;
@@ -270,15 +268,15 @@ label(struct ls_view *v, struct ls_capture *c, struct ls_err *e)
 			return rc;
 	}
 	if (!ls_at_position(c, &v->h))
-		return ls_err_set(e, LS_EAGAIN, "%s: not captured that far",
-		    c->db_path);
+		return ls_err_set(
+		    e, LS_EAGAIN, "%s: not captured that far", c->db_path);
 	v->info = (struct ls_view_info){
 		.txid = c->pos.txid,
 		.lineage = c->pos.lineage,
-		.db_checksum = ls_pagemap_valid(c->map) &&
-			ls_pagemap_whole(c->map) ?
-		    ls_pagemap_xor(c->map) :
-		    0,
+		.db_checksum =
+		    ls_pagemap_valid(c->map) && ls_pagemap_whole(c->map)
+			? ls_pagemap_xor(c->map)
+			: 0,
 		.page_size = v->page_size,
 		.commit = v->commit,
 		.timestamp_ms = c->pos.timestamp_ms,
@@ -294,12 +292,12 @@ ls_view_open(struct ls_capture *c, struct ls_view **out,
 	enum ls_rc rc;
 
 	if (c->due != LS_DUE_NONE || c->pos.txid == 0)
-		return ls_err_set(e, LS_EAGAIN, "%s: a capture step is due",
-		    c->db_path);
+		return ls_err_set(
+		    e, LS_EAGAIN, "%s: a capture step is due", c->db_path);
 	if ((v = ls_zalloc(sizeof *v)) == NULL)
 		return ls_err_nomem(e);
 	if ((rc = ls_view_begin(v, c, e)) == LS_OK &&
-	    (rc = label(v, c, e)) == LS_OK &&
+	    (rc = ls_view_label(v, c, e)) == LS_OK &&
 	    (rc = ls_view_map(v, e)) == LS_OK) {
 		atomic_fetch_add(&c->views, 1);
 		v->counted = true;
@@ -319,8 +317,8 @@ ls_view_page(struct ls_view *v, uint32_t pgno, uint8_t *buf, struct ls_err *e)
 	enum ls_rc rc;
 
 	if (pgno == 0 || pgno > v->commit)
-		return ls_err_set(e, LS_ERANGE, "no page %u, there are %u",
-		    pgno, v->commit);
+		return ls_err_set(
+		    e, LS_ERANGE, "no page %u, there are %u", pgno, v->commit);
 	if ((rc = ls_view_ref(v, pgno, &page, e)) == LS_OK)
 		memcpy(buf, page, v->page_size);
 	return rc;

@@ -5,6 +5,7 @@
 #ifndef LS_DRIVER_H
 #define LS_DRIVER_H
 
+#include "base/sys.h"
 #include "store/store.h"
 
 #include <stdatomic.h>

@@ -43,6 +43,7 @@ ls_net_free(struct ls_net *n)
 
 		n->facts = f->next;
 		(void)pthread_mutex_destroy(&f->mu);
+		(void)pthread_mutex_destroy(&f->probe_mu);
 		ls_free(f->name);
 		ls_free(f);
 	}
@@ -78,6 +79,7 @@ fact_new(const char *name)
 		return NULL;
 	}
 	(void)pthread_mutex_init(&f->mu, NULL);
+	(void)pthread_mutex_init(&f->probe_mu, NULL);
 	return f;
 }
 

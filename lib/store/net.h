@@ -14,10 +14,11 @@ struct ls_fact {
 	char *name;
 	atomic_uint caps; /* enum ls_cap, of those known */
 	atomic_uint caps_known;
-	atomic_int bare_etag; /* If-Match wants no quotes (Ceph) */
-	atomic_int no_batch;  /* DeleteObjects is not implemented */
-	pthread_mutex_t mu;   /* one probe at a time; guards region */
-	char region[64];      /* learnt from the server, or "" */
+	atomic_int bare_etag;	  /* If-Match wants no quotes (Ceph) */
+	atomic_int no_batch;	  /* DeleteObjects is not implemented */
+	pthread_mutex_t probe_mu; /* one probe at a time */
+	pthread_mutex_t mu;	  /* guards region */
+	char region[64];	  /* learnt from the server, or "" */
 };
 
 struct ls_http *ls_net_http(struct ls_net *n);

@@ -8,8 +8,8 @@
 #include <ctype.h>
 #include <stdlib.h>
 
-#define FIRST     (100 * LS_MS)
-#define LONGEST   (10 * LS_SEC)
+#define FIRST	  (100 * LS_MS)
+#define LONGEST	  (10 * LS_SEC)
 #define AFTER_MAX (60 * LS_SEC)
 
 uint64_t

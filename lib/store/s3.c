@@ -61,9 +61,8 @@ s3_close(struct ls_store *st)
 /* ---- put -------------------------------------------------------------------*/
 
 enum ls_rc
-ls_s3_put_plain(struct ls_store *st, const char *path,
-    const struct ls_body *b, const struct ls_put *o, const struct ls_call *c,
-    struct ls_err *e)
+ls_s3_put_plain(struct ls_store *st, const char *path, const struct ls_body *b,
+    const struct ls_put *o, const struct ls_call *c, struct ls_err *e)
 {
 	struct ls_s3_req q = {
 		.method = "PUT",
@@ -83,8 +82,6 @@ ls_s3_put_plain(struct ls_store *st, const char *path,
 	ls_s3_object_headers(st, &q, o, stamp);
 	if (o->if_absent)
 		ls_s3_header(&q, "if-none-match", "*");
-	if (st->place.tigris)
-		ls_s3_header(&q, "x-tigris-consistent", "true");
 	ls_http_resp_init(&r);
 	rc = ls_s3_send(st, &q, &r, c, e);
 	ls_http_resp_fini(&r);
@@ -100,7 +97,8 @@ s3_put(struct ls_store *st, const char *path, const struct ls_body *b,
 	if (o->if_absent || o->once)
 		most = LS_S3_PUT_MAX + 1;
 	else if (st->place.endpoint != NULL &&
-	    strstr(st->place.endpoint, ".r2.cloudflarestorage.com") != NULL)
+		 strstr(st->place.endpoint, ".r2.cloudflarestorage.com") !=
+		     NULL)
 		most = LS_MAX(most, R2_PLAIN_MAX);
 	if (b->size < most)
 		return ls_s3_put_plain(st, path, b, o, c, e);
@@ -174,8 +172,8 @@ check_range(const struct ls_http_resp *r, const struct ls_get *o, uint64_t n,
 	bool suffix = o->suffix > 0;
 
 	if (r->status == 200) { /* a store that sends the whole of it */
-		if (suffix ? n > (uint64_t)o->suffix :
-			     o->off > 0 || (o->len > 0 && n > o->len))
+		if (suffix ? n > (uint64_t)o->suffix
+			   : o->off > 0 || (o->len > 0 && n > o->len))
 			return wrong(r, "the range was ignored", e);
 		if (r->length < 0 || (uint64_t)r->length != n)
 			return wrong(r, "no Content-Length", e);
@@ -187,9 +185,9 @@ check_range(const struct ls_http_resp *r, const struct ls_get *o, uint64_t n,
 		return wrong(r, "no valid range", e);
 	if (last - first + 1 != n)
 		return wrong(r, "range and length differ", e);
-	if (suffix ? last + 1 != *total ||
-		    n != LS_MIN(*total, (uint64_t)o->suffix) :
-		     first != o->off)
+	if (suffix
+		? last + 1 != *total || n != LS_MIN(*total, (uint64_t)o->suffix)
+		: first != o->off)
 		return wrong(r, "another range", e);
 	if (!suffix && o->len > 0 && n != LS_MIN(o->len, *total - o->off))
 		return wrong(r, "another length", e);
@@ -217,22 +215,23 @@ get_once(struct ls_store *st, const char *path, const struct ls_get *o,
 	struct match m;
 
 	if (o->suffix > 0)
-		(void)snprintf(range, sizeof range, "bytes=-%" PRId64,
-		    o->suffix), q.out_max = (uint64_t)o->suffix;
+		(void)snprintf(
+		    range, sizeof range, "bytes=-%" PRId64, o->suffix),
+		    q.out_max = (uint64_t)o->suffix;
 	else if (o->len > 0)
-		(void)snprintf(range, sizeof range, "bytes=%" PRIu64 "-%" PRIu64,
-		    o->off, o->off + (o->len - 1)), q.out_max = o->len;
+		(void)snprintf(range, sizeof range,
+		    "bytes=%" PRIu64 "-%" PRIu64, o->off,
+		    o->off + (o->len - 1)),
+		    q.out_max = o->len;
 	else
-		(void)snprintf(range, sizeof range, "bytes=%" PRIu64 "-",
-		    o->off);
+		(void)snprintf(
+		    range, sizeof range, "bytes=%" PRIu64 "-", o->off);
 	ls_s3_header(&q, "range", range);
 	if (o->if_match != NULL) {
 		(void)snprintf(m.value, sizeof m.value, bare ? "%s" : "\"%s\"",
 		    o->if_match);
 		ls_s3_header(&q, "if-match", m.value);
 	}
-	if (st->place.tigris)
-		ls_s3_header(&q, "x-tigris-consistent", "true");
 	ls_s3_key_headers(st, &q);
 	return ls_s3_send(st, &q, r, c, e);
 }
@@ -262,31 +261,36 @@ get_matching(struct ls_store *st, const char *path, const struct ls_get *o,
 	return rc;
 }
 
-/* 416: of an empty object, or a suffix that is longer than a short one. */
+static enum ls_rc s3_get(struct ls_store *st, const char *path,
+    const struct ls_get *o, struct ls_buf *out, struct ls_got *got,
+    const struct ls_call *c, struct ls_err *e);
+
+/* 416 without an offset: of an empty object, or a suffix that is longer than
+ * a short one. HEAD tells which, then a range that exists is asked for. */
 static enum ls_rc
 out_of_range(struct ls_store *st, const char *path, const struct ls_get *o,
-    struct ls_buf *out, struct ls_http_resp *r, const struct ls_call *c,
+    struct ls_buf *out, struct ls_got *got, const struct ls_call *c,
     struct ls_err *e)
 {
 	struct ls_get whole = { .if_match = o->if_match };
 	struct ls_got g = { 0 };
 	enum ls_rc rc;
 
-	if (o->suffix <= 0 && o->off > 0)
-		return ls_err_set(e, LS_ERANGE,
-		    "offset %" PRIu64 " is past the end", o->off);
 	if ((rc = ls_s3_head(st, path, &g, c, e)) != LS_OK)
 		return rc;
+	if (o->if_match != NULL && strcmp(o->if_match, g.etag) != 0)
+		return ls_err_set(
+		    e, LS_ECHANGED, "it is another object by now");
 	if (g.total_size == 0) {
-		r->status = 200, r->length = 0;
+		*got = g;
 		return LS_OK;
 	}
-	whole.len = o->suffix > 0 ? LS_MIN((uint64_t)o->suffix, g.total_size) :
-				    o->len;
-	whole.off = o->suffix > 0 ? g.total_size - whole.len : 0;
-	if ((rc = get_matching(st, path, &whole, out, r, c, e)) == LS_ERANGE)
-		rc = wrong(r, "no range is right", e);
-	return rc;
+	if (o->suffix <= 0 || g.total_size >= (uint64_t)o->suffix)
+		return ls_err_set(e, LS_ESERVER,
+		    "HTTP 416 for a range inside %" PRIu64 " bytes",
+		    g.total_size);
+	whole.len = g.total_size;
+	return s3_get(st, path, &whole, out, got, c, e);
 }
 
 static enum ls_rc
@@ -298,18 +302,23 @@ s3_get(struct ls_store *st, const char *path, const struct ls_get *o,
 	size_t before = out->n;
 	uint64_t total = 0;
 	enum ls_rc rc;
+	int status;
 
 	if (o->suffix <= 0 && o->len > 0 && o->off > UINT64_MAX - o->len)
 		return ls_err_set(e, LS_ERANGE, "range overflows");
 	ls_http_resp_init(&r);
 	rc = get_matching(st, path, o, out, &r, c, e);
-	if (rc == LS_ERANGE && r.status == 416)
-		rc = out_of_range(st, path, o, out, &r, c, e);
 	if (rc == LS_OK)
 		rc = check_range(&r, o, out->n - before, &total, e);
 	if (rc == LS_OK)
 		got_from(&r, total, got);
+	status = r.status;
 	ls_http_resp_fini(&r);
+	if (rc == LS_ERANGE && status == 416 && o->suffix <= 0 && o->off > 0)
+		return ls_err_set(
+		    e, LS_ERANGE, "offset %" PRIu64 " is past the end", o->off);
+	if (rc == LS_ERANGE && status == 416)
+		return out_of_range(st, path, o, out, got, c, e);
 	return rc;
 }
 
@@ -351,8 +360,6 @@ ls_s3_head(struct ls_store *st, const char *path, struct ls_got *got,
 	enum ls_rc rc;
 	int status;
 
-	if (st->place.tigris)
-		ls_s3_header(&q, "x-tigris-consistent", "true");
 	ls_s3_key_headers(st, &q);
 	ls_http_resp_init(&r);
 	rc = ls_s3_send(st, &q, &r, c, e);
@@ -372,8 +379,8 @@ ls_s3_head(struct ls_store *st, const char *path, struct ls_got *got,
 
 /* "/bucket/encoded-key" in heap. */
 static enum ls_rc
-copy_source(const struct ls_store *st, const char *from, char **out,
-    struct ls_err *e)
+copy_source(
+    const struct ls_store *st, const char *from, char **out, struct ls_err *e)
 {
 	struct ls_buf b = LS_BUF_INIT(8192);
 	bool arn = strncmp(st->place.bucket, "arn:", 4) == 0;
@@ -469,8 +476,7 @@ s3_copy(struct ls_store *st, const char *from, const char *to,
 	if (g.total_size <= LS_S3_PUT_MAX)
 		rc = copy_object(st, source, to, &put, c, e);
 	else
-		rc = ls_s3_copy_parts(st, source, g.total_size, to, &put, c,
-		    e);
+		rc = ls_s3_copy_parts(st, source, g.total_size, to, &put, c, e);
 	ls_free(source);
 	if (rc == LS_EUNSUPPORTED) {
 		atomic_fetch_and(&f->caps, ~(unsigned)LS_CAP_COPY);

@@ -4,7 +4,8 @@
  *   s3_addr.c     where a key is: scheme, host, path
  *   s3_request.c  one request: sign, send, retry
  *   s3_error.c    what an answer means
- *   s3_list.c  s3_delete.c  s3_upload.c (multipart)  s3_probe.c (caps)
+ *   s3_list.c  s3_delete.c  s3_probe.c (caps)
+ *   s3_multi.c    multipart uploads; s3_upload.c streams into them
  */
 #ifndef LS_S3_H
 #define LS_S3_H
@@ -19,8 +20,8 @@ struct ls_s3 {
 /* ---- address ---------------------------------------------------------------*/
 
 struct ls_s3_addr {
-	char *url;  /* scheme://host/path, without query */
-	char *host; /* as signed: no default port */
+	char *url;	  /* scheme://host/path, without query */
+	char *host;	  /* as signed: no default port */
 	const char *path; /* inside url */
 	char region[64];
 };
@@ -31,8 +32,8 @@ enum ls_rc ls_s3_addr(struct ls_store *st, const char *path,
 void ls_s3_addr_fini(struct ls_s3_addr *a);
 /* The server named this region: sign for it from now on. false when that is
  * what was used already, or no region's name. */
-bool ls_s3_learn_region(struct ls_store *st, const char *used,
-    const char *region);
+bool ls_s3_learn_region(
+    struct ls_store *st, const char *used, const char *region);
 
 /* ---- one request -----------------------------------------------------------*/
 
@@ -55,8 +56,8 @@ struct ls_s3_req {
 	uint64_t stall_ms;
 	int64_t sign_time_ns;
 	bool once;
-	bool if_absent;  /* 412 means the key is taken */
-	bool writes;     /* a lost answer leaves the outcome open */
+	bool if_absent;	   /* 412 means the key is taken */
+	bool writes;	   /* a lost answer leaves the outcome open */
 	bool error_in_200; /* a 200 may carry an <Error> (copy, complete) */
 	char hash[LS_SHA256_HEX]; /* of the body, once known; "" before */
 };
@@ -107,9 +108,8 @@ struct ls_s3_verdict ls_s3_judge(const struct ls_store *st,
 enum ls_rc ls_s3_put_plain(struct ls_store *st, const char *path,
     const struct ls_body *b, const struct ls_put *o, const struct ls_call *c,
     struct ls_err *e) LS_MUST_CHECK;
-enum ls_rc ls_s3_head(struct ls_store *st, const char *path,
-    struct ls_got *got, const struct ls_call *c,
-    struct ls_err *e) LS_MUST_CHECK;
+enum ls_rc ls_s3_head(struct ls_store *st, const char *path, struct ls_got *got,
+    const struct ls_call *c, struct ls_err *e) LS_MUST_CHECK;
 enum ls_rc ls_s3_list(struct ls_store *st, const char *prefix,
     const char *after, bool dirs, ls_list_fn *fn, void *arg,
     const struct ls_call *c, struct ls_err *e) LS_MUST_CHECK;
@@ -122,19 +122,47 @@ enum ls_rc ls_s3_copy_parts(struct ls_store *st, const char *source,
     uint64_t size, const char *to, const struct ls_put *o,
     const struct ls_call *c, struct ls_err *e) LS_MUST_CHECK;
 enum ls_rc ls_s3_begin(struct ls_upload *u, struct ls_err *e) LS_MUST_CHECK;
-enum ls_rc ls_s3_write(struct ls_upload *u, struct ls_span bytes,
-    struct ls_err *e) LS_MUST_CHECK;
+enum ls_rc ls_s3_write(
+    struct ls_upload *u, struct ls_span bytes, struct ls_err *e) LS_MUST_CHECK;
 enum ls_rc ls_s3_commit(struct ls_upload *u, struct ls_err *e) LS_MUST_CHECK;
 void ls_s3_abort(struct ls_upload *u);
 enum ls_rc ls_s3_sweep(struct ls_store *st, int64_t age_ms,
-    const struct ls_call *c, struct ls_err *e) LS_MUST_CHECK;
-/* Exposed for ls_s3_caps_multi: put parts that are given, conditionally. */
-enum ls_rc ls_s3_probe_complete(struct ls_store *st, const char *path,
     const struct ls_call *c, struct ls_err *e) LS_MUST_CHECK;
 enum ls_rc ls_s3_caps(struct ls_store *st, unsigned *caps,
     const struct ls_call *c, struct ls_err *e) LS_MUST_CHECK;
 enum ls_rc ls_s3_caps_multi(struct ls_store *st, bool *yes,
     const struct ls_call *c, struct ls_err *e) LS_MUST_CHECK;
+
+/* ---- multipart uploads (s3_multi.c) ----------------------------------------*/
+
+enum { LS_S3_PARTS_MAX = 10000 };
+struct ls_s3_multi {
+	struct ls_store *st;
+	const char *path; /* borrowed */
+	struct ls_put o;
+	const struct ls_call *c; /* borrowed, may be NULL */
+	char *id;
+	char **etags; /* as the server sent them */
+	size_t n, cap;
+	uint64_t total;
+};
+enum ls_rc ls_s3_multi_create(
+    struct ls_s3_multi *m, struct ls_err *e) LS_MUST_CHECK;
+enum ls_rc ls_s3_multi_part(struct ls_s3_multi *m, const struct ls_body *b,
+    struct ls_err *e) LS_MUST_CHECK;
+/* Bytes [off, off + n) of the copy source. */
+enum ls_rc ls_s3_multi_copy(struct ls_s3_multi *m, const char *source,
+    uint64_t off, uint64_t n, struct ls_err *e) LS_MUST_CHECK;
+/* Frees m's inside in every case; aborts the upload on error. */
+enum ls_rc ls_s3_multi_complete(
+    struct ls_s3_multi *m, struct ls_err *e) LS_MUST_CHECK;
+/* Complete with If-None-Match only, whatever is known; aborts unless done. */
+enum ls_rc ls_s3_multi_try_complete(
+    struct ls_s3_multi *m, struct ls_err *e) LS_MUST_CHECK;
+/* Abort and free; fine for one that was never created. */
+void ls_s3_multi_abort(struct ls_s3_multi *m);
+enum ls_rc ls_s3_abort_upload(struct ls_store *st, const char *path,
+    const char *id, const struct ls_call *c, struct ls_err *e) LS_MUST_CHECK;
 
 static inline struct ls_s3 *
 ls_s3_of(struct ls_store *st)

@@ -37,9 +37,9 @@ first_region(const struct ls_store *st, char out[static REGION_MAX + 1])
 	if (st->place.region == NULL && st->place.endpoint == NULL)
 		r = ls_creds_region();
 	(void)snprintf(out, REGION_MAX + 1, "%s",
-	    st->place.region ? st->place.region :
-		r	     ? r :
-			       "us-east-1");
+	    st->place.region ? st->place.region
+	    : r		     ? r
+			     : "us-east-1");
 	ls_free(r);
 }
 
@@ -83,13 +83,13 @@ struct where {
 static const char *
 aws_domain(const char *region)
 {
-	return strncmp(region, "cn-", 3) == 0 ? "amazonaws.com.cn" :
-						"amazonaws.com";
+	return strncmp(region, "cn-", 3) == 0 ? "amazonaws.com.cn"
+					      : "amazonaws.com";
 }
 
 static enum ls_rc
-access_point(const char *arn, const char *region, struct where *w,
-    struct ls_err *e)
+access_point(
+    const char *arn, const char *region, struct where *w, struct ls_err *e)
 {
 	char account[32], name[128];
 
@@ -179,9 +179,8 @@ ls_s3_addr(struct ls_store *st, const char *path, struct ls_s3_addr *out,
 	enum ls_rc rc;
 
 	region_of(st, a.region);
-	rc = st->place.endpoint != NULL ?
-	    at_endpoint(&st->place, &w, e) :
-	    at_aws(&st->place, a.region, &w, e);
+	rc = st->place.endpoint != NULL ? at_endpoint(&st->place, &w, e)
+					: at_aws(&st->place, a.region, &w, e);
 	if (rc == LS_OK && (a.host = ls_strdup(ls_buf_str(&w.host))) == NULL)
 		rc = ls_err_nomem(e);
 	(void)ls_buf_str(&w.base);

@@ -87,15 +87,15 @@ skewed(const struct in *in, struct ls_err *e)
 {
 	char ours[LS_TIME_MAX];
 	int64_t now = ls_sys->wall_ns();
-	const char *theirs = in->x->server_time[0] ? in->x->server_time :
-						     in->r->date;
+	const char *theirs =
+	    in->x->server_time[0] ? in->x->server_time : in->r->date;
 
 	if (in->q->sign_time_ns != 0)
-		return verdict(ls_err_set(e, LS_ETIMEOUT,
-				   "refused as too late: it was signed as of "
-				   "%s, the server's clock says %s",
-				   ls_time_sec(in->q->sign_time_ns, ours),
-				   theirs),
+		return verdict(
+		    ls_err_set(e, LS_ETIMEOUT,
+			"refused as too late: it was signed as of "
+			"%s, the server's clock says %s",
+			ls_time_sec(in->q->sign_time_ns, ours), theirs),
 		    LS_S3_STOP);
 	return verdict(
 	    ls_err_hint(e,
@@ -121,12 +121,11 @@ denied(const struct in *in, struct ls_err *e)
 		    "or the region (%s) is wrong",
 		    in->region);
 	else if (code_is(in, "InvalidAccessKeyId"))
-		(void)ls_err_hint(e, rc,
-		    "the server does not know this access-key-id");
+		(void)ls_err_hint(
+		    e, rc, "the server does not know this access-key-id");
 	else if (in->q->what != NULL)
 		(void)ls_err_hint(e, rc,
-		    "the key needs %s on this bucket and prefix",
-		    in->q->what);
+		    "the key needs %s on this bucket and prefix", in->q->what);
 	return verdict(rc, LS_S3_STOP);
 }
 
@@ -147,14 +146,14 @@ static struct ls_s3_verdict
 busy(const struct in *in, struct ls_err *e)
 {
 	bool slow = in->r->status == 429 || code_is(in, "SlowDown") ||
-	    code_is(in, "TooManyRequests") || code_is(in, "Throttling") ||
-	    code_is(in, "RequestLimitExceeded");
+		    code_is(in, "TooManyRequests") ||
+		    code_is(in, "Throttling") ||
+		    code_is(in, "RequestLimitExceeded");
 	struct ls_s3_verdict v;
 
 	/* A 5xx may come from a proxy in front of a server that went on; being
 	 * told to slow down is the server's own refusal. */
-	v = verdict(say(in, slow ? LS_ETHROTTLED : LS_ESERVER, e),
-	    LS_S3_RETRY);
+	v = verdict(say(in, slow ? LS_ETHROTTLED : LS_ESERVER, e), LS_S3_RETRY);
 	v.open = !slow;
 	return v;
 }
@@ -163,11 +162,9 @@ busy(const struct in *in, struct ls_err *e)
 static const char *
 other_region(const struct in *in)
 {
-	if (in->r->region[0] != '\0' &&
-	    strcmp(in->r->region, in->region) != 0)
+	if (in->r->region[0] != '\0' && strcmp(in->r->region, in->region) != 0)
 		return in->r->region;
-	if (in->x->region[0] != '\0' &&
-	    strcmp(in->x->region, in->region) != 0)
+	if (in->x->region[0] != '\0' && strcmp(in->x->region, in->region) != 0)
 		return in->x->region;
 	return NULL;
 }
@@ -176,8 +173,8 @@ static struct ls_s3_verdict
 bad_request(const struct in *in, struct ls_err *e)
 {
 	static const char *const damaged[] = { "BadDigest", "IncompleteBody",
-		"XAmzContentSHA256Mismatch", "RequestTimeout",
-		"InternalError", "RequestCanceled" };
+		"XAmzContentSHA256Mismatch", "RequestTimeout", "InternalError",
+		"RequestCanceled" };
 	static const char *const keys[] = { "InvalidAccessKeyId",
 		"InvalidToken", "AuthorizationHeaderMalformed",
 		"TokenRefreshRequired" };
@@ -221,21 +218,19 @@ by_status(const struct in *in, struct ls_err *e)
 		return denied(in, e);
 	case 404: return not_found(in, e);
 	case 405:
-	case 501:
-		return verdict(say(in, LS_EUNSUPPORTED, e), LS_S3_STOP);
+	case 501: return verdict(say(in, LS_EUNSUPPORTED, e), LS_S3_STOP);
 	case 408: return verdict(say(in, LS_ENET, e), LS_S3_RETRY);
 	case 409: /* two conditional writes at once, or a bucket in creation */
 		return verdict(say(in, LS_EBUSY, e),
 		    code_is(in, "ConditionalRequestConflict") ||
-			    code_is(in, "OperationAborted") ?
-			LS_S3_RETRY :
-			LS_S3_STOP);
+			    code_is(in, "OperationAborted")
+			? LS_S3_RETRY
+			: LS_S3_STOP);
 	case 412:
-		return verdict(ls_err_set(e,
-				   in->q->if_absent ? LS_EEXISTS : LS_ECHANGED,
-				   in->q->if_absent ?
-				       "the object exists" :
-				       "it is another object by now"),
+		return verdict(
+		    ls_err_set(e, in->q->if_absent ? LS_EEXISTS : LS_ECHANGED,
+			in->q->if_absent ? "the object exists"
+					 : "it is another object by now"),
 		    LS_S3_STOP);
 	case 416: return verdict(say(in, LS_ERANGE, e), LS_S3_STOP);
 	case 429:
@@ -261,7 +256,7 @@ ls_s3_judge(const struct ls_store *st, const struct ls_s3_req *q,
 {
 	const struct in in = { st, q, r, x, region };
 	bool redirect = r->status == 301 || r->status == 307 ||
-	    r->status == 400 || r->status == 403;
+			r->status == 400 || r->status == 403;
 
 	if (r->status / 100 == 2) { /* an error after the 200 was sent */
 		struct ls_s3_verdict v;
@@ -269,10 +264,9 @@ ls_s3_judge(const struct ls_store *st, const struct ls_s3_req *q,
 		if (code_is(&in, "PreconditionFailed") ||
 		    code_is(&in, "NoSuchUpload"))
 			return verdict(say(&in,
-					   q->if_absent &&
-						   x->code[0] == 'P' ?
-					       LS_EEXISTS :
-					       LS_ENOTFOUND,
+					   q->if_absent && x->code[0] == 'P'
+					       ? LS_EEXISTS
+					       : LS_ENOTFOUND,
 					   e),
 			    LS_S3_STOP);
 		v = busy(&in, e);

@@ -20,7 +20,7 @@
 #include <stdio.h>
 #include <strings.h>
 
-enum { SIGNED_MAX = LS_S3_HEADERS + 5, LINES_MAX = SIGNED_MAX + 1 };
+enum { SIGNED_MAX = LS_S3_HEADERS + 5, LINES_MAX = SIGNED_MAX + 2 };
 
 void
 ls_s3_header(struct ls_s3_req *q, const char *name, const char *value)
@@ -45,10 +45,10 @@ ls_s3_key_headers(const struct ls_store *st, struct ls_s3_req *q)
 		return;
 	ls_s3_header(q, "x-amz-server-side-encryption-customer-algorithm",
 	    p->sse_algorithm);
-	ls_s3_header(q, "x-amz-server-side-encryption-customer-key",
-	    p->sse_key);
-	ls_s3_header(q, "x-amz-server-side-encryption-customer-key-md5",
-	    p->sse_key_md5);
+	ls_s3_header(
+	    q, "x-amz-server-side-encryption-customer-key", p->sse_key);
+	ls_s3_header(
+	    q, "x-amz-server-side-encryption-customer-key-md5", p->sse_key_md5);
 }
 
 void
@@ -112,8 +112,8 @@ hash_body(const struct ls_store *st, struct ls_s3_req *q, struct ls_err *e)
 }
 
 static enum ls_rc
-add_line(struct attempt *a, const char *name, const char *value,
-    struct ls_err *e)
+add_line(
+    struct attempt *a, const char *name, const char *value, struct ls_err *e)
 {
 	assert(a->nlines < LINES_MAX);
 	a->lines[a->nlines] = ls_asprintf("%s: %s", name, value);
@@ -125,7 +125,8 @@ add_line(struct attempt *a, const char *name, const char *value,
 
 /* The headers of SigV4's minimal set, those of the request, all as lines. */
 static enum ls_rc
-sign(struct attempt *a, const struct ls_s3_req *q, struct ls_err *e)
+sign(const struct ls_store *st, struct attempt *a, const struct ls_s3_req *q,
+    struct ls_err *e)
 {
 	struct ls_pair h[SIGNED_MAX];
 	struct ls_sigv4 in = { .method = q->method, .headers = h };
@@ -136,15 +137,17 @@ sign(struct attempt *a, const struct ls_s3_req *q, struct ls_err *e)
 	h[n++] = (struct ls_pair){ "x-amz-date", a->date };
 	h[n++] = (struct ls_pair){ "x-amz-content-sha256", q->hash };
 	if (a->creds.token != NULL)
-		h[n++] = (struct ls_pair){ "x-amz-security-token",
-			a->creds.token };
+		h[n++] =
+		    (struct ls_pair){ "x-amz-security-token", a->creds.token };
+	if (st->place.tigris) /* reads that see the last write */
+		rc = add_line(a, "x-tigris-consistent", "true", e);
 	for (size_t i = 0; i < q->nheader; i++)
 		if (strncmp(q->header[i].name, "x-amz-", 6) == 0 ||
 		    strcmp(q->header[i].name, "content-md5") == 0)
 			h[n++] = q->header[i];
 		else if (rc == LS_OK) /* sent, not signed */
-			rc = add_line(a, q->header[i].name, q->header[i].value,
-			    e);
+			rc = add_line(
+			    a, q->header[i].name, q->header[i].value, e);
 	in.nheaders = n;
 	in.path = a->addr.path;
 	in.query = ls_buf_str(&a->query);
@@ -171,8 +174,8 @@ prepare(struct ls_store *st, struct ls_s3_req *q, struct attempt *a,
 	ls_buf_init(&a->auth, 4096);
 	ls_amz_date(t, a->date);
 	if ((rc = hash_body(st, q, e)) != LS_OK ||
-	    (rc = ls_creds_get(ls_net_creds(st->net), &st->place, &a->creds,
-		 e)) != LS_OK ||
+	    (rc = ls_creds_get(
+		 ls_net_creds(st->net), &st->place, &a->creds, e)) != LS_OK ||
 	    (rc = ls_s3_addr(st, q->path, &a->addr, e)) != LS_OK ||
 	    (rc = ls_sigv4_query(q->query, q->nquery, &a->query, e)) != LS_OK)
 		return rc;
@@ -180,7 +183,7 @@ prepare(struct ls_store *st, struct ls_s3_req *q, struct attempt *a,
 	    ls_buf_str(&a->query));
 	if (a->url == NULL)
 		return ls_err_nomem(e);
-	return sign(a, q, e);
+	return sign(st, a, q, e);
 }
 
 /* Nothing came back. Trying again helps against the network only, not
@@ -195,7 +198,6 @@ no_answer(const struct ls_http_resp *r, enum ls_rc rc, const struct ls_err *e)
 	return v;
 }
 
-/* host:port of the URL, for messages. */
 static enum ls_rc
 send_prepared(struct ls_store *st, const struct ls_s3_req *q,
     const struct attempt *a, struct ls_http_resp *r, const struct ls_call *c,
@@ -246,12 +248,12 @@ attempt(struct ls_store *st, struct ls_s3_req *q, struct ls_http_resp *r,
 			v = ls_s3_judge(st, q, r, &x, region, e);
 	}
 	if (v.next == LS_S3_REGION) /* x is only known here */
-		v.next = ls_s3_learn_region(st, region,
-			     r->region[0] && strcmp(r->region, region) ?
-				 r->region :
-				 x.region) ?
-		    LS_S3_REGION :
-		    LS_S3_STOP;
+		v.next =
+		    ls_s3_learn_region(st, region,
+			r->region[0] && strcmp(r->region, region) ? r->region
+								  : x.region)
+			? LS_S3_REGION
+			: LS_S3_STOP;
 	attempt_fini(&a);
 	return v;
 }
@@ -263,20 +265,20 @@ static bool
 pause_before(struct ls_store *st, unsigned next, const struct ls_http_resp *r,
     const struct ls_call *c, struct ls_s3_verdict *v, struct ls_err *e)
 {
-	uint64_t after = ls_retry_after(r->retry_after,
-	    ls_sys->wall_ns() / (int64_t)LS_SEC);
+	uint64_t after =
+	    ls_retry_after(r->retry_after, ls_sys->wall_ns() / (int64_t)LS_SEC);
 	uint64_t wait = ls_retry_delay(next, after, ls_net_random(st->net));
 	struct ls_err why = { 0 };
 	enum ls_rc rc;
 
 	if (next > LS_RETRY_ATTEMPTS) {
-		(void)ls_err_wrap(e, v->rc, "gave up after %d attempts",
-		    LS_RETRY_ATTEMPTS);
+		(void)ls_err_wrap(
+		    e, v->rc, "gave up after %d attempts", LS_RETRY_ATTEMPTS);
 		return false;
 	}
 	if (ls_call_left(c, wait) < wait) {
-		(void)ls_err_wrap(e, v->rc,
-		    "no time left for attempt %u", next);
+		(void)ls_err_wrap(
+		    e, v->rc, "no time left for attempt %u", next);
 		return false;
 	}
 	if ((rc = ls_call_sleep(c, wait, &why)) != LS_OK) {
@@ -299,8 +301,8 @@ settle(const struct ls_s3_req *q, struct ls_s3_verdict v, bool open_before,
 		return ls_err_wrap(e, LS_EAGAIN,
 		    "ambiguous: an earlier attempt may have made it");
 	if (q->once && v.open && v.rc != LS_ECANCELED)
-		return ls_err_wrap(e, LS_EAGAIN,
-		    "ambiguous: it may have been done");
+		return ls_err_wrap(
+		    e, LS_EAGAIN, "ambiguous: it may have been done");
 	if (q->once && v.open)
 		return ls_err_wrap(e, v.rc, "ambiguous");
 	return v.rc;

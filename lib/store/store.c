@@ -30,7 +30,7 @@ ls_store_open(const struct ls_place *place, struct ls_net *net,
 	    (rc = ls_place_settle(&st->place, e)) != LS_OK)
 		goto out;
 	for (size_t i = 0; i < sizeof drivers / sizeof drivers[0]; i++)
-		if (drivers[i] && strcmp(st->place.type, drivers[i]->type) == 0)
+		if (strcmp(st->place.type, drivers[i]->type) == 0)
 			st->drv = drivers[i];
 	if ((st->text = ls_place_text(&st->place)) == NULL)
 		rc = ls_err_nomem(e);

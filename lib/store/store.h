@@ -89,12 +89,12 @@ struct ls_store;
 enum ls_rc ls_store_open(const struct ls_place *place, struct ls_net *net,
     struct ls_store **out, struct ls_err *e) LS_MUST_CHECK;
 void ls_store_free(struct ls_store *st);
-const char *ls_store_type(const struct ls_store *st); /* "file", "s3" */
-const char *ls_store_text(const struct ls_store *st); /* ls_place_text */
+const char *ls_store_type(const struct ls_store *st);	     /* "file", "s3" */
+const char *ls_store_text(const struct ls_store *st);	     /* ls_place_text */
 enum ls_fencing ls_store_fencing(const struct ls_store *st); /* as configured */
 enum ls_layout ls_store_layout(const struct ls_store *st);
 /* Capabilities; if unknown they are probed with requests under the place
- * (object ".litestream-probe", removed again). Remembered by endpoint and
+ * (object ".litestream-probe-RANDOM", removed again). Remembered by endpoint and
  * bucket in net. */
 enum ls_rc ls_store_caps(struct ls_store *st, unsigned *caps,
     const struct ls_call *c, struct ls_err *e) LS_MUST_CHECK;

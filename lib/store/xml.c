@@ -43,9 +43,8 @@ on_start(void *arg, const XML_Char *name, const XML_Char **attrs)
 	local = local ? local + 1 : name;
 	n = strlen(local);
 	if (p->depth == DEPTH_MAX || at + n + 2 > sizeof p->path) {
-		stop(p,
-		    ls_err_set(p->e, LS_ECORRUPT,
-			"XML answer is nested too deep"));
+		stop(p, ls_err_set(p->e, LS_ECORRUPT,
+			    "XML answer is nested too deep"));
 		return;
 	}
 	p->len[p->depth++] = at;
@@ -63,9 +62,8 @@ on_text(void *arg, const XML_Char *s, int n)
 	if (p->rc != LS_OK)
 		return;
 	if (p->text.n + (size_t)n > LS_XML_TEXT_MAX)
-		stop(p,
-		    ls_err_set(p->e, LS_ECORRUPT,
-			"XML answer holds an overlong text"));
+		stop(p, ls_err_set(p->e, LS_ECORRUPT,
+			    "XML answer holds an overlong text"));
 	else if (ls_buf_add(&p->text, s, (size_t)n, p->e) != LS_OK)
 		stop(p, LS_ENOMEM);
 }
@@ -91,9 +89,8 @@ on_doctype(void *arg, const XML_Char *name, const XML_Char *sysid,
     const XML_Char *pubid, int subset)
 {
 	(void)name, (void)sysid, (void)pubid, (void)subset;
-	stop(arg,
-	    ls_err_set(((struct parse *)arg)->e, LS_ECORRUPT,
-		"XML answer with a document type"));
+	stop(arg, ls_err_set(((struct parse *)arg)->e, LS_ECORRUPT,
+		      "XML answer with a document type"));
 }
 
 enum ls_rc

@@ -11,14 +11,14 @@
 enum { LS_XML_TEXT_MAX = 8192, LS_XML_PATH_MAX = 256 };
 
 /* One element ended: its path and text (borrowed). An error ends the parse. */
-typedef enum ls_rc ls_xml_fn(void *arg, const char *path, const char *text,
-    struct ls_err *e);
+typedef enum ls_rc ls_xml_fn(
+    void *arg, const char *path, const char *text, struct ls_err *e);
 /* LS_ECORRUPT when it is not well-formed or beyond the limits. White space
  * before the document is skipped: servers send it to keep a line open. */
 enum ls_rc ls_xml_parse(struct ls_span doc, ls_xml_fn *fn, void *arg,
     struct ls_err *e) LS_MUST_CHECK;
 /* Append s with & < > " ' and control characters escaped. */
-enum ls_rc ls_xml_escape(struct ls_buf *b, const char *s,
-    struct ls_err *e) LS_MUST_CHECK;
+enum ls_rc ls_xml_escape(
+    struct ls_buf *b, const char *s, struct ls_err *e) LS_MUST_CHECK;
 
 #endif

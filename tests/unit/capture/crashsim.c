@@ -166,7 +166,7 @@ crash_disarm(void)
 	bool hit = left == 0;
 
 	ls_sys = &ls_sys_real;
-	for (int i = 0; hit && power_off && i < writes; i++) {
+	for (int i = 0; power_off && i < writes; i++) {
 		static uint8_t junk[1 << 17];
 		int f = written[i].file;
 

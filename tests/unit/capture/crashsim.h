@@ -11,7 +11,7 @@
  * From the nth changing call of the seam on nothing has an effect any more (a
  * write that is the nth is torn half way), cleaning up included, as if the
  * process had been killed. With power, what was written to a file since its
- * last fsync is garbage besides. */
+ * last fsync is garbage besides, at crash_disarm at the latest. */
 #ifndef LS_CRASHSIM_H
 #define LS_CRASHSIM_H
 

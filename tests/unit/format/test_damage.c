@@ -317,32 +317,50 @@ TEST(index_lies_with_good_checksum)
 	ls_buf_free(&f);
 }
 
-TEST(index_with_long_varints)
+/* The true index, but for how one number of its first entry is written. */
+static void
+check_spelling(size_t skip, const uint8_t *as, size_t n, enum ls_rc want)
 {
+	static const struct lie truth = { "the truth", { 0 }, 3, 0, 0 };
 	struct ls_buf f = LS_BUF_INIT(0);
-	struct ls_ltx_index idx = { NULL, 0 }, bad = { NULL, 0 };
-	static const uint8_t longer[] = { 0x81, 0x00, 100, 1, 0 };
-	static const uint8_t eleven[] = { 0x81, 0x80, 0x80, 0x80, 0x80, 0x80,
-		0x80, 0x80, 0x80, 0x80, 0x01, 100, 1, 0 };
-	static const uint8_t huge[] = { 0xff, 0xff, 0xff, 0xff, 0xff, 0xff,
-		0xff, 0xff, 0xff, 0x02, 100, 1, 0 };
+	struct ls_ltx_index idx = { NULL, 0 }, got = { NULL, 0 };
+	uint8_t plain[128], odd[128];
 	struct ls_err e = { 0 };
-	uint64_t at = 0;
+	uint64_t tail = 0;
+	size_t m;
 
 	small_file(&f, &idx);
-	at = idx.v[2].off + idx.v[2].size + 6;
-	put_index(&f, at, longer, sizeof longer, sizeof longer);
-	CHECK_RC(ls_ltx_index_decode(ls_buf_span(&f), f.n, 3, &bad, &e),
-	    LS_ECORRUPT);
-	/* Three varints by count, the first one of ten bytes and too large. */
-	put_index(&f, at, huge, sizeof huge, sizeof huge);
-	CHECK_RC(ls_ltx_index_decode(ls_buf_span(&f), f.n, 3, &bad, &e),
-	    LS_ECORRUPT);
-	put_index(&f, at, eleven, sizeof eleven, sizeof eleven);
-	CHECK_RC(ls_ltx_index_decode(ls_buf_span(&f), f.n, 3, &bad, &e),
-	    LS_ECORRUPT);
+	CHECK_OK(ls_ltx_index_extent(ls_buf_span(&f), f.n, &tail, &e));
+	m = tell_lie(&truth, &idx, plain);
+	memcpy(odd, plain, skip);
+	memcpy(odd + skip, as, n);
+	memcpy(odd + skip + n, plain + skip + 1, m - skip - 1);
+	m += n - 1;
+	put_index(&f, f.n - tail, odd, m, m);
+	CHECK_RC(ls_ltx_index_decode(ls_buf_span(&f), f.n, 3, &got, &e), want);
+	ls_ltx_index_fini(&got);
 	ls_ltx_index_fini(&idx);
 	ls_buf_free(&f);
+}
+
+TEST(index_with_long_varints)
+{
+	/* Page 1 and offset 100 are one byte each. */
+	static const uint8_t one[] = { 1 }, longer[] = { 0x81, 0 };
+	static const uint8_t nine_zeros[] = { 0x81, 0x80, 0x80, 0x80, 0x80,
+		0x80, 0x80, 0x80, 0x80, 0 };
+	static const uint8_t eleven[] = { 0x81, 0x80, 0x80, 0x80, 0x80, 0x80,
+		0x80, 0x80, 0x80, 0x80, 0x01 };
+	static const uint8_t hundred[] = { 100 };
+	static const uint8_t wraps[] = { 100 | 0x80, 0x80, 0x80, 0x80, 0x80,
+		0x80, 0x80, 0x80, 0x80, 0x02 };
+
+	check_spelling(0, one, sizeof one, LS_OK);
+	check_spelling(1, hundred, sizeof hundred, LS_OK);
+	check_spelling(0, longer, sizeof longer, LS_ECORRUPT);
+	check_spelling(0, nine_zeros, sizeof nine_zeros, LS_ECORRUPT);
+	check_spelling(0, eleven, sizeof eleven, LS_ECORRUPT);
+	check_spelling(1, wraps, sizeof wraps, LS_ECORRUPT);
 }
 
 /* The tail alone is enough, and less than the extent is the caller's error. */
@@ -547,6 +565,32 @@ TEST(lock_page_in_a_file)
 	ls_buf_free(&f);
 }
 
+TEST(pages_out_of_order)
+{
+	static const uint32_t pgnos[] = { 3, 4 };
+	struct ls_ltx_header h = kit_header(512, 9, 2, 2);
+	struct ls_buf f = LS_BUF_INIT(0);
+	struct ls_ltx_index idx = { NULL, 0 };
+	struct ls_err e = { 0 };
+	uint8_t *second;
+
+	CHECK_OK(kit_write(&h, pgnos, 2, 1, &f, &e));
+	CHECK_OK(ls_ltx_index_decode(ls_buf_span(&f), f.n, 9, &idx, &e));
+	second = f.p + idx.v[1].off;
+	ls_ltx_index_fini(&idx);
+	for (uint32_t pgno = 2; pgno <= 3; pgno++) {
+		char want[64];
+
+		(void)snprintf(want, sizeof want,
+		    "page %u comes after page 3: not in order", pgno);
+		ls_put_be32(second, pgno);
+		CHECK_RC(kit_verify(ls_buf_span(&f), &e), LS_ECORRUPT);
+		CHECK_STR(e.msg, want);
+		CHECK_RC(scan(ls_buf_span(&f), &idx), LS_ECORRUPT);
+	}
+	ls_buf_free(&f);
+}
+
 /* A legacy frame that gives too much, too little, or never ends. */
 TEST(legacy_damage)
 {
@@ -565,6 +609,11 @@ TEST(legacy_damage)
 	memcpy(copy, file.p, file.n);
 	bad = LS_SPAN(copy, file.n);
 	ls_ltx_index_fini(&idx);
+	bad.n = frame.n + 1; /* a byte more than the frame has */
+	CHECK_RC(ls_ltx_frame_decode(
+		     LS_SPAN(copy + 100, bad.n), 0, 2, 512, page, &e),
+	    LS_ECORRUPT);
+	bad.n = file.n;
 	copy[100 + 6] ^= 1; /* LZ4 magic */
 	CHECK_RC(scan(bad, &idx), LS_ECORRUPT);
 	copy[100 + 6] ^= 1;
