@@ -178,6 +178,15 @@ on_child(struct run *r)
 	ls_daemon_stop(r->d);
 }
 
+/* As Go prints them. */
+static const char *
+signal_name(int sig)
+{
+	return sig == SIGTERM ? "terminated" :
+	    sig == SIGINT     ? "interrupt" :
+				"hangup";
+}
+
 static void
 on_signal(void *arg)
 {
@@ -194,11 +203,11 @@ on_signal(void *arg)
 		} else if (r->child.pid > 0) {
 			/* Its end stops us: the final sync has all it wrote. */
 			ls_info("signal received, sending to exec process",
-			    LS_ATTRS(LS_S("signal", strsignal(sig))));
+			    LS_ATTRS(LS_S("signal", signal_name(sig))));
 			child_signal(&r->child, sig);
 		} else {
 			ls_info("signal received, litestream shutting down",
-			    LS_ATTRS(LS_S("signal", strsignal(sig))));
+			    LS_ATTRS(LS_S("signal", signal_name(sig))));
 			ls_notify("STOPPING=1");
 			ls_daemon_stop(r->d);
 		}

@@ -149,9 +149,6 @@ reset(const char *path, const char *meta, bool dry_run, struct ls_err *e)
 	enum ls_rc rc;
 	char *ltx;
 
-	if (!ls_exists(path))
-		return ls_err_set(
-		    e, LS_ENOTFOUND, "database does not exist: %s", path);
 	if (!ls_exists(meta)) {
 		(void)printf("No local state to reset for %s\n"
 			     "Meta directory does not exist: %s\n",
@@ -175,8 +172,12 @@ find_meta(const char *path, const char *config, bool no_expand, char **meta,
 	struct ls_config cfg;
 	const struct ls_db_config *db;
 	bool asked = config[0] != '\0';
-	enum ls_rc rc = app_config(config, no_expand, &cfg, e);
+	enum ls_rc rc;
 
+	if (!ls_exists(path))
+		return ls_err_set(
+		    e, LS_ENOTFOUND, "database does not exist: %s", path);
+	rc = app_config(config, no_expand, &cfg, e);
 	if (rc == LS_ENOTFOUND && !asked) {
 		*meta = ls_meta_path(path);
 		return *meta ? LS_OK : ls_err_nomem(e);

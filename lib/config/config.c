@@ -190,16 +190,11 @@ db_from_url(const char *db_path, const char *url, bool env,
 	if ((rc = ls_raw_db_init(&d, e)) != LS_OK)
 		goto out;
 	d.has_replica = true;
+	d.replica.env = env;
 	if ((d.db.path = ls_strdup(db_path)) == NULL ||
 	    (d.replica.url = ls_strdup(url)) == NULL) {
 		rc = ls_err_nomem(e);
 		goto out;
-	}
-	if (env) { /* a URL is all there is: the environment may complete it */
-		rc = ls_place_from_url(url, &d.replica.place, e);
-		if (rc != LS_OK ||
-		    (rc = ls_place_from_env(&d.replica.place, e)) != LS_OK)
-			goto out;
 	}
 	if ((rc = ls_raw_settle_db(&raw, &d, 0, e)) != LS_OK)
 		goto out;

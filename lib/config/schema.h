@@ -65,6 +65,7 @@ struct ls_raw_replica {
 	int64_t sync_interval_ns, max_sync_ltx_files;
 	enum ls_tri auto_recover;
 	int compression;
+	bool env; /* a URL is all there is: the environment completes it */
 };
 struct ls_raw_db {
 	struct ls_db_config db; /* path and meta_path as written */

@@ -24,6 +24,8 @@ apply_url(struct ls_raw_replica *r, struct ls_err *e)
 
 	if ((rc = ls_place_from_url(r->url, &r->place, e)) != LS_OK)
 		return rc;
+	if (r->env && (rc = ls_place_from_env(&r->place, e)) != LS_OK)
+		return rc;
 	/* Of these two the file wins over the URL (compatibility 3.3). */
 	if (part_size != 0)
 		r->place.part_size = part_size;

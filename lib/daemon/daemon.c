@@ -228,9 +228,11 @@ on_event(void *arg, void *owner)
 	struct ls_db *db = owner;
 
 	(void)d;
+	/* The one-shot watch is gone now; it is armed again when the step that
+	 * this makes due has ended, so that a busy database wakes us once a
+	 * step and not once a write. */
 	db->stirred = true;
 	stir(db, ls_sys->mono_ns());
-	ls_db_returned(db); /* a one-shot watch is gone now */
 }
 
 void
@@ -339,6 +341,8 @@ tell_ready(struct ls_daemon *d)
 	if (d->was_ready || !all_looked(d))
 		return;
 	d->was_ready = true;
+	if (ls_stop_if_locked(d))
+		return;
 	(void)pthread_mutex_unlock(&d->mu);
 	if (d->ready != NULL)
 		d->ready(d->ready_arg);

@@ -113,7 +113,7 @@ struct ls_daemon {
 	uint64_t tick_ns;       /* when the guards are looked at next */
 	bool suspending;
 	bool stopping;
-	uint64_t stop_deadline_ns;
+	uint64_t stop_ns, stop_deadline_ns;
 	int stop_calls;
 	bool was_ready;
 };

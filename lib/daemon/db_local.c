@@ -317,6 +317,8 @@ settle(struct ls_db *db, const struct turn *t, enum ls_rc rc, uint64_t gen)
 	db->exists = !t->missing;
 	db->parked = t->park;
 	db->torn_ns = 0;
+	if (t->park)
+		ls_db_due_remote(db, now); /* lets go of its part too */
 	if (db->cap != NULL)
 		publish(db);
 	if (t->goal == LS_GOAL_STOP && (t->missing || (rc == LS_OK && !t->again)))
@@ -348,6 +350,8 @@ last_step(struct ls_db *db)
 
 	if (close_capture(db, false, &e) != LS_OK)
 		ls_warn("close", LS_ATTRS(LS_S("db", db->name), LS_E(&e)));
+	if (db->up != NULL)
+		ls_uploader_rest(db->up); /* the remote part is idle: done */
 	(void)pthread_mutex_lock(&d->mu);
 	db->closed = true;
 	db->parked = false;
@@ -388,7 +392,8 @@ ls_db_local_step(struct ls_work *w)
 	t.goal = db->goal;
 	t.stirred = db->stirred || db->parked;
 	t.recover = db->recover;
-	t.snapshot = db->snapshot && !db->snap_lent;
+	t.snapshot = db->snapshot && !db->snap_lent && db->remote_known &&
+	    !db->rebase;
 	t.rebase = db->rebase;
 	t.acked = db->acked;
 	db->stirred = db->recover = false;

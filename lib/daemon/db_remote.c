@@ -145,6 +145,11 @@ work(struct ls_db *db, bool *more, struct ls_err *e)
 		}
 		rc = put_one(db, txid, e);
 	}
+	if (rc == LS_EGAP) { /* what was acknowledged is gone: look anew */
+		(void)pthread_mutex_lock(&db->d->mu);
+		db->remote_known = false;
+		(void)pthread_mutex_unlock(&db->d->mu);
+	}
 	return rc;
 }
 
@@ -169,6 +174,8 @@ settle(struct ls_db *db, enum ls_rc rc, bool more, uint64_t retry_ns)
 		db->err.rc = LS_OK;
 	if (rc == LS_OK && db->local_known && db->acked >= db->newest)
 		db->last_sync_ns = ls_sys->wall_ns();
+	if (db->snapshot && !db->snap_lent && !db->rebase)
+		ls_db_due_local(db, now); /* it waited for the first listing */
 	if (rc == LS_EFENCED) {
 		db->fenced = true;
 		ls_db_due_local(db, now);
@@ -188,6 +195,18 @@ settle(struct ls_db *db, enum ls_rc rc, bool more, uint64_t retry_ns)
 	ls_daemon_wake(d);
 }
 
+/* Parked: let go of what the uploader holds in a folder. */
+static bool
+take_rest(struct ls_db *db)
+{
+	bool rest;
+
+	(void)pthread_mutex_lock(&db->d->mu);
+	rest = db->parked && db->acked >= db->newest;
+	(void)pthread_mutex_unlock(&db->d->mu);
+	return rest;
+}
+
 void
 ls_db_remote_step(struct ls_work *w)
 {
@@ -200,6 +219,8 @@ ls_db_remote_step(struct ls_work *w)
 
 	if (!db->fenced) /* written by this step only */
 		rc = work(db, &more, &e);
+	if (rc == LS_OK && !more && db->up != NULL && take_rest(db))
+		ls_uploader_rest(db->up);
 	if (rc != LS_OK) {
 		struct ls_daemon *d = db->d;
 		bool stop = db->goal == LS_GOAL_STOP;

@@ -35,6 +35,8 @@ wait_acked(struct ls_db *db, struct ls_err *e)
 	while (rc == LS_OK && db->acked < db->view_info.txid) {
 		if (db->fenced)
 			rc = ls_err_set(e, LS_EFENCED, "fenced");
+		else if (db->rebase) /* the state is numbered anew */
+			rc = ls_err_set(e, LS_EAGAIN, "another base");
 		else if ((rc = ls_call_check(
 			      &(struct ls_call){ &d->cancel,
 				  d->stopping ? d->stop_deadline_ns : 0 },
@@ -88,8 +90,8 @@ ls_db_snapshot_step(struct ls_work *w)
 	(void)pthread_mutex_lock(&d->mu);
 	db->view = NULL;
 	db->snap_lent = false;
-	db->snapshot = false;
-	db->snap_failed = rc != LS_OK;
+	db->snapshot = rc == LS_EAGAIN;
+	db->snap_failed = rc != LS_OK && rc != LS_EAGAIN;
 	ls_db_due_remote(db, 0);
 	(void)pthread_cond_broadcast(&d->changed);
 	(void)pthread_mutex_unlock(&d->mu);

@@ -12,7 +12,7 @@
 
 #include "base/bytes.h"
 
-enum { GRACE_SEC = 10 };
+enum { GRACE_SEC = 10, SAME_SIGNAL_MS = 500 };
 
 void
 ls_stop_db(struct ls_db *db)
@@ -38,8 +38,11 @@ ls_daemon_stop(struct ls_daemon *d)
 		    LS_MAX((uint64_t)d->cfg.shutdown_sync_timeout_ns, LS_SEC);
 		for (size_t i = 0; i < d->n; i++)
 			ls_stop_db(d->db[i]);
-	} else if (!d->opts.once || d->stop_calls > 2) {
-		d->stop_deadline_ns = now; /* asked again: give up */
+		d->stop_ns = now;
+	} else if (now - d->stop_ns > SAME_SIGNAL_MS * LS_MS) {
+		/* Asked again: give up. (A signal to the process and to its
+		 * group at once is one wish, not two.) */
+		d->stop_deadline_ns = now;
 	}
 	(void)pthread_mutex_unlock(&d->mu);
 	ls_daemon_wake(d);
@@ -60,6 +63,21 @@ give_up(struct ls_daemon *d)
 		ls_db_due_local(db, 0);
 	}
 	(void)pthread_cond_broadcast(&d->changed);
+}
+
+bool
+ls_stop_if_locked(struct ls_daemon *d)
+{
+	for (size_t i = 0; i < d->n; i++)
+		if (d->db[i]->err.rc != LS_ELOCKED)
+			return false;
+	if (d->n == 0)
+		return false;
+	d->stopping = true;
+	d->stop_deadline_ns = ls_sys->mono_ns();
+	for (size_t i = 0; i < d->n; i++)
+		ls_stop_db(d->db[i]);
+	return true;
 }
 
 bool

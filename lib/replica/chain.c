@@ -10,8 +10,8 @@
  * (2) NOTHING INCOMPLETE PASSES. A file that grows the database has every page
  *     that it grows by, and in the end every page but the lock page has a
  *     file; zeros are never made up. (test: incomplete_chain_is_refused)
- * (3) A SHRINK FORGETS. Pages above a file's commit lose their file, so an old
- *     version cannot come back when the database grows again.
+ * (3) A SHRINK FORGETS, by (2): what was cut off cannot come back when the
+ *     database grows again, since the file that grows it brings those pages.
  *     (test: restore_equals_model_at_every_txid)
  * (4) ONE HISTORY. A file whose lineage differs from the base's is foreign;
  *     lineage 0 is unknown and matches any. (test: other_lineage_is_left_out)
@@ -422,9 +422,6 @@ apply_file(struct ls_chain *ch, size_t i, uint32_t *commit, struct ls_err *e)
 		if (pgno <= ch->commit)
 			ch->winner[pgno - 1] = (uint32_t)i + 1;
 	}
-	/* What a shrink cut off is not the database's any more. */
-	for (uint32_t p = cf->h.commit; p < *commit && p < ch->commit; p++)
-		ch->winner[p] = 0;
 	*commit = cf->h.commit;
 	return LS_OK;
 }

@@ -12,6 +12,7 @@
  * (2) NO PAGE IS FORGOTTEN. A frame says which page it is. Page numbers must
  *     rise and stay inside what the index says of the chunk, so none is counted
  *     twice; the pages written of a file must be as many as it won.
+ *     (test: frames_that_lie_are_refused)
  * (3) MEMORY IS BOUNDED: a chunk and a write buffer per job at work, whatever
  *     the size of the database. Buffers are handed on from job to job.
  * (4) THE FIRST ERROR ENDS ALL: the jobs that follow return at once.

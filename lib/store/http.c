@@ -356,7 +356,7 @@ on_header(char *p, size_t one, size_t n, void *arg)
 		t->r->error = keep_buf;
 		t->r->length = -1;
 		if ((v = memchr(p, ' ', n)) != NULL)
-			t->r->status = atoi(v + 1);
+			t->r->status = (int)strtol(v + 1, NULL, 10);
 		return all;
 	}
 	if ((colon = memchr(p, ':', n)) == NULL)

@@ -13,7 +13,8 @@
 
 enum { KEY_MAX = 1024 }; /* S3's limit */
 
-static const struct ls_driver *const drivers[] = { &ls_driver_file, NULL };
+static const struct ls_driver *const drivers[] = { &ls_driver_file,
+	&ls_driver_s3 };
 
 enum ls_rc
 ls_store_open(const struct ls_place *place, struct ls_net *net,

@@ -91,9 +91,10 @@ class Kill(Case):
         c.close()
 
     def test_random_kills(self):
-        d = self.daemon({self.db: self.url}, top={"l0-retention": "1h"},
-                        db={} if is_upstream(self.bin) else
-                        {"park-after": "300ms"})
+        d = self.daemon({self.db: self.url}, top={
+            "l0-retention": "1h", "park-after": "300ms"})
+        d.start().sync()  # the first copy may have to be made twice
+        d.kill()
         limit = time.monotonic() + (90 if LONG else 15)
         rounds = 0
         while time.monotonic() < limit:

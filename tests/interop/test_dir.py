@@ -26,7 +26,10 @@ class Directory(Case):
             load[db] = Workload(db, ps, seed=ps)
         d = self.daemon({db: f"file://{self.tmp}/r{db.stem}" for db in load},
                         binary=writer).start()
-        states = {int(db.stem): {} for db in load}
+        states = {}
+        for db in load:
+            ps = int(db.stem)
+            states[ps] = {d.sync(db): self.checkpointed(db, f"{ps}-0")}
         for _ in range(steps):
             for db, app in load.items():
                 app.step()

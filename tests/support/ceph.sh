@@ -114,6 +114,29 @@ done
 radosgw-admin -n client.rgw -c "$D/ceph.conf" user create --uid=t \
 	--display-name=t --access-key=CEPHKEY --secret-key=CEPHSECRET \
 	>> "$D/log/start" 2>&1
+python3 - "127.0.0.1:$WEB" <<'P' # make_bucket: one signed PUT /test
+import hashlib, hmac, sys, time, urllib.request
+host, now = sys.argv[1], time.gmtime()
+day, at = time.strftime("%Y%m%d", now), time.strftime("%Y%m%dT%H%M%SZ", now)
+void = hashlib.sha256(b"").hexdigest()
+scope = day + "/us-east-1/s3/aws4_request"
+names = "host;x-amz-content-sha256;x-amz-date"
+canon = "\n".join(["PUT", "/test", "", "host:" + host,
+    "x-amz-content-sha256:" + void, "x-amz-date:" + at, "", names, void])
+text = "\n".join(["AWS4-HMAC-SHA256", at, scope,
+    hashlib.sha256(canon.encode()).hexdigest()])
+key = b"AWS4CEPHSECRET"
+for part in scope.split("/"):
+    key = hmac.new(key, part.encode(), hashlib.sha256).digest()
+sig = hmac.new(key, text.encode(), hashlib.sha256).hexdigest()
+r = urllib.request.Request("http://" + host + "/test", method="PUT", headers={
+    "x-amz-date": at, "x-amz-content-sha256": void,
+    "authorization": "AWS4-HMAC-SHA256 Credential=CEPHKEY/" + scope +
+    ", SignedHeaders=" + names + ", Signature=" + sig})
+urllib.request.build_opener(urllib.request.ProxyHandler({})).open(r).read()
+P
 cat > "$D/env" <<E
 export LS_TEST_S3_URL='s3://test/live?endpoint=http://127.0.0.1:$WEB&forcePathStyle=true&region=us-east-1'
 export LS_TEST_S3_KEY=CEPHKEY LS_TEST_S3_SECRET=CEPHSECRET
+E
+cat "$D/env"

@@ -26,3 +26,5 @@ done
 cat > "$D/env" <<E
 export LS_TEST_S3_URL='s3://test/live?endpoint=http://127.0.0.1:$P&forcePathStyle=true&region=us-east-1'
 export LS_TEST_S3_KEY=MINIOKEY LS_TEST_S3_SECRET=MINIOSECRET
+E
+cat "$D/env"

@@ -53,8 +53,7 @@ fx_commit_to(struct fx *x, uint32_t commit)
 		if (s->changed[p])
 			random_page(to, x->page_size);
 		else
-			memcpy(to,
-			    old->pages + (size_t)(p - 1) * x->page_size,
+			memcpy(to, old->pages + (size_t)(p - 1) * x->page_size,
 			    x->page_size);
 	}
 }
@@ -78,8 +77,7 @@ fx_sum(const struct fx *x, uint64_t txid)
 
 	for (uint32_t p = 1; p <= x->s[txid].commit; p++)
 		sum ^= ls_page_checksum(p,
-		    LS_SPAN(x->s[txid].pages +
-			    (size_t)(p - 1) * x->page_size,
+		    LS_SPAN(x->s[txid].pages + (size_t)(p - 1) * x->page_size,
 			x->page_size));
 	return sum;
 }
@@ -172,8 +170,9 @@ fx_restore(struct fx *x, uint64_t txid, const char *name,
 {
 	struct ls_target t = { .txid = txid };
 	struct ls_plan p = { 0 };
-	struct ls_restore_opts o = { .output = T(name), .parallelism = 4,
-		.par = &ls_par_threads };
+	struct ls_restore_opts o = {
+		.output = T(name), .parallelism = 4, .par = &ls_par_threads
+	};
 	enum ls_rc rc = fx_plan(x, &t, &p, e);
 
 	if (rc == LS_OK)
@@ -189,5 +188,5 @@ fx_equal(const struct fx *x, uint64_t txid, const char *name)
 	const struct fx_state *s = &x->s[txid];
 
 	return got.n == (size_t)s->commit * x->page_size &&
-	    memcmp(got.p, s->pages, got.n) == 0;
+	       memcmp(got.p, s->pages, got.n) == 0;
 }

@@ -13,10 +13,9 @@ struct set {
 static struct ls_file
 file(int level, uint64_t min, uint64_t max)
 {
-	return (struct ls_file){ .level = level,
-		.min_txid = min,
-		.max_txid = max,
-		.size = 1000 };
+	return (struct ls_file){
+		.level = level, .min_txid = min, .max_txid = max, .size = 1000
+	};
 }
 
 static void
@@ -46,8 +45,7 @@ upstream_plan(const struct set *s, uint64_t cap, struct set *out)
 	for (size_t i = 0; i < s->n; i++)
 		if (s->v[i].level == 9 && s->v[i].max_txid <= cap &&
 		    s->v[i].max_txid > at)
-			out->v[0] = s->v[i], out->n = 1,
-			at = s->v[i].max_txid;
+			out->v[0] = s->v[i], out->n = 1, at = s->v[i].max_txid;
 	for (;;) {
 		const struct ls_file *b = NULL;
 
@@ -81,7 +79,7 @@ furthest(const struct set *s, uint64_t cap)
 	for (int round = 0; round <= TOP; round++)
 		for (size_t i = 0; i < s->n; i++)
 			for (uint64_t from = s->v[i].min_txid - 1;
-			    from < s->v[i].max_txid; from++)
+			     from < s->v[i].max_txid; from++)
 				if (can[from] && s->v[i].max_txid <= cap)
 					can[s->v[i].max_txid] = true;
 	for (uint64_t t = 1; t <= TOP; t++)

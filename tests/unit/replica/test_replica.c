@@ -19,8 +19,8 @@ TEST(listing_ignores_what_is_not_ltx)
 		"ltx/0/0000000000000001-0000000000000002.ltx.x",
 		"ltx/0/000000000000000A-000000000000000B.ltx",
 		"ltx/0/0000000000000003-0000000000000002.ltx",
-		"ltx/0/0000000000000000-0000000000000002.ltx",
-		"ltx/0/readme", "ltx/10/0000000000000001-0000000000000002.ltx"
+		"ltx/0/0000000000000000-0000000000000002.ltx", "ltx/0/readme",
+		"ltx/10/0000000000000001-0000000000000002.ltx"
 	};
 	struct ls_err e = { 0 };
 	struct ls_files f = { 0 };
@@ -31,8 +31,8 @@ TEST(listing_ignores_what_is_not_ltx)
 	CHECK_OK(ls_replica_list_all(x.r, NULL, &f, NULL, &e));
 	CHECK_EQ(f.n, 0); /* a place that is not there yet */
 	for (size_t i = 0; i < sizeof junk / sizeof *junk; i++)
-		CHECK_OK(ls_store_put(x.st, junk[i], LS_SPAN_STR("x"), &o,
-		    NULL, &e));
+		CHECK_OK(ls_store_put(
+		    x.st, junk[i], LS_SPAN_STR("x"), &o, NULL, &e));
 	for (int i = 0; i < 20; i++) {
 		fx_commit(&x);
 		fx_put(&x, 0, x.txid, x.txid);
@@ -89,8 +89,7 @@ TEST(remembered_headers_are_of_their_object)
 	CHECK_OK(ls_replica_list(x.r, 0, 0, &f, NULL, &e));
 	for (int round = 0; round < 2; round++)
 		for (size_t i = 0; i < f.n; i++) {
-			CHECK_OK(ls_replica_header(x.r, &f.v[i], &h, NULL,
-			    &e));
+			CHECK_OK(ls_replica_header(x.r, &f.v[i], &h, NULL, &e));
 			CHECK_EQ(h.max_txid, i + 1);
 			CHECK_EQ(f.v[i].timestamp_ms,
 			    FX_T0 + 1000 * ((int64_t)i + 1));

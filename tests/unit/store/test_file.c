@@ -37,8 +37,9 @@ see(void *arg, const struct ls_object *o)
 {
 	struct seen *s = arg;
 
-	(void)strncat(s->text, o->key, sizeof s->text - 1 - strlen(s->text));
-	(void)strncat(s->text, " ", 2);
+	size_t n = strlen(s->text);
+
+	(void)snprintf(s->text + n, sizeof s->text - n, "%s ", o->key);
 	return ++s->n != s->stop_after;
 }
 
@@ -53,8 +54,8 @@ TEST(file_put_get_and_ranges)
 
 	CHECK_STR(ls_store_type(st), "file");
 	CHECK(ls_store_layout(st) == LS_LAYOUT_LTX);
-	CHECK_OK(ls_store_put(st, "ltx/0/a", LS_SPAN_STR("0123456789"), &o,
-	    NULL, &e));
+	CHECK_OK(ls_store_put(
+	    st, "ltx/0/a", LS_SPAN_STR("0123456789"), &o, NULL, &e));
 	CHECK_OK(ls_store_get(st, "ltx/0/a", NULL, &b, &g, NULL, &e));
 	CHECK_STR(ls_buf_str(&b), "0123456789");
 	CHECK_EQ(g.total_size, 10);
@@ -69,18 +70,18 @@ TEST(file_put_get_and_ranges)
 	CHECK_OK(ls_store_get(st, "ltx/0/a", &r, &b, NULL, NULL, &e));
 	CHECK_STR(ls_buf_str(&b), "0123456789");
 	r = (struct ls_get){ .off = 10 };
-	CHECK_RC(ls_store_get(st, "ltx/0/a", &r, &b, NULL, NULL, &e),
-	    LS_ERANGE);
+	CHECK_RC(
+	    ls_store_get(st, "ltx/0/a", &r, &b, NULL, NULL, &e), LS_ERANGE);
 	r = (struct ls_get){ .if_match = "other" };
-	CHECK_RC(ls_store_get(st, "ltx/0/a", &r, &b, NULL, NULL, &e),
-	    LS_ECHANGED);
+	CHECK_RC(
+	    ls_store_get(st, "ltx/0/a", &r, &b, NULL, NULL, &e), LS_ECHANGED);
 	CHECK_RC(ls_store_get(st, "ltx/0/b", NULL, &b, NULL, NULL, &e),
 	    LS_ENOTFOUND);
 	CHECK_STR(ls_buf_str(&b), "0123456789");
 	ls_buf_free(&b);
 	b.max = 9; /* a ceiling is an error and leaves the buffer alone */
-	CHECK_RC(ls_store_get(st, "ltx/0/a", NULL, &b, NULL, NULL, &e),
-	    LS_ERANGE);
+	CHECK_RC(
+	    ls_store_get(st, "ltx/0/a", NULL, &b, NULL, NULL, &e), LS_ERANGE);
 	CHECK_EQ(b.n, 0);
 	ls_buf_free(&b);
 	ls_store_free(st);
@@ -113,8 +114,8 @@ TEST(file_list_is_sorted_and_clean)
 	CHECK_OK(ls_store_list(st, "ltx/0/", NULL, see, &s, NULL, &e));
 	CHECK_EQ(s.n, 0); /* the folder does not exist yet */
 	for (size_t i = 0; i < LS_COUNT(keys); i++)
-		CHECK_OK(ls_store_put(st, keys[i], LS_SPAN_STR("x"), NULL,
-		    NULL, &e));
+		CHECK_OK(ls_store_put(
+		    st, keys[i], LS_SPAN_STR("x"), NULL, NULL, &e));
 	test_write_file(T("r/ltx/0/aa.12-3.tmp"), "x", 1);
 	CHECK(symlink("nowhere", T("r/ltx/0/dangling")) == 0);
 	CHECK_OK(ls_store_list(st, "ltx/0/", NULL, see, &s, NULL, &e));
@@ -179,11 +180,11 @@ TEST(bad_keys_are_refused)
 	struct seen s = { .n = 0 };
 
 	for (size_t i = 0; i < LS_COUNT(bad); i++)
-		CHECK_RC(ls_store_put(st, bad[i], LS_SPAN_STR("x"), NULL, NULL,
-			     &e),
+		CHECK_RC(
+		    ls_store_put(st, bad[i], LS_SPAN_STR("x"), NULL, NULL, &e),
 		    LS_EINVALID);
-	CHECK_RC(ls_store_list(st, "../", NULL, see, &s, NULL, &e),
-	    LS_EINVALID);
+	CHECK_RC(
+	    ls_store_list(st, "../", NULL, see, &s, NULL, &e), LS_EINVALID);
 	CHECK_RC(ls_store_list(st, "a", NULL, see, &s, NULL, &e), LS_EINVALID);
 	CHECK(!ls_exists(T("a")));
 	ls_store_free(st);
@@ -230,8 +231,8 @@ race(void *arg, size_t i)
 	enum ls_rc rc;
 
 	memset(body, (int)('a' + i), sizeof body);
-	rc = ls_store_put(r->st, "k", LS_SPAN(body, sizeof body), &o, NULL,
-	    NULL);
+	rc = ls_store_put(
+	    r->st, "k", LS_SPAN(body, sizeof body), &o, NULL, NULL);
 	atomic_fetch_add(rc == LS_OK ? &r->won : &r->lost, 1);
 }
 
@@ -262,8 +263,8 @@ check_whole(const char *want_old, const char *want_new)
 		s = test_read_file(T("r/d/k"));
 		CHECK((s.n == strlen(want_new) &&
 			  memcmp(s.p, want_new, s.n) == 0) ||
-		    (want_old && s.n == strlen(want_old) &&
-			memcmp(s.p, want_old, s.n) == 0));
+		      (want_old && s.n == strlen(want_old) &&
+			  memcmp(s.p, want_old, s.n) == 0));
 	}
 	CHECK_OK(ls_store_list(st, "", NULL, see, &seen, NULL, &e));
 	CHECK(seen.n <= 1);
@@ -283,7 +284,7 @@ count_tmp(void)
 	if (fgets(line, sizeof line, f) == NULL)
 		line[0] = '\0';
 	(void)pclose(f);
-	return atoi(line);
+	return (int)strtol(line, NULL, 10);
 }
 
 static void
@@ -304,8 +305,8 @@ sweep_faults(bool absent, bool exists)
 		}
 		st = open_at("r");
 		fault_arm(n, EIO);
-		rc = ls_store_put(st, "d/k", LS_SPAN_STR("new body"), &o, NULL,
-		    &e);
+		rc = ls_store_put(
+		    st, "d/k", LS_SPAN_STR("new body"), &o, NULL, &e);
 		fault_disarm();
 		ls_store_free(st);
 		CHECK_EQ(test_open_fds(), fds);

