@@ -140,7 +140,7 @@ parse_head(struct ls_span text, struct answer *a, struct ls_err *e)
 
 	if (text.n < 12 || strncmp(s, "HTTP/1.", 7) != 0 || s[8] != ' ')
 		return not_http(e);
-	a->status = atoi(s + 9);
+	a->status = (int)strtol(s + 9, NULL, 10);
 	if ((end = strstr(s, "\r\n\r\n")) == NULL)
 		return not_http(e);
 	for (line = s; line < end; line = strstr(line, "\r\n") + 2)

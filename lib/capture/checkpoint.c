@@ -6,8 +6,11 @@
  *  (2) PHASE TWO, RESTART or TRUNCATE, holds the write lock for the tail only:
  *      the hook captures it unsynced, at most LS_TAIL_MAX frames; more than
  *      that, a torn header, a writer that stays, or any failure gives the lock
- *      back and begins again outside, a bounded number of times. (tests:
- *      checkpoint_under_live_writers, hook_meets_a_torn_header)
+ *      back and begins again outside, a bounded number of times. When writers
+ *      are so fast that the tail is longer each time, the limit doubles up to
+ *      LS_TAIL_MOST: else the WAL of a busy database would never restart.
+ *      (tests: checkpoint_under_live_writers, hook_meets_a_torn_header,
+ *      tail_is_captured_under_the_lock)
  *  (3) READERS IN THE WAY: when phase one could not backfill to M, phase two is
  *      not tried, so that no large backfill happens under the lock; who holds
  *      it comes from /proc/locks, never from a descriptor of our own. The next
@@ -24,7 +27,7 @@
 #include <unistd.h>
 
 enum {
-	TRIES = 4,
+	TRIES = 5,
 	READ_FIRST = 123, /* bytes of the -shm file: WAL_READ_LOCK(0..4) */
 	READ_LAST = 127,
 	DEFAULT_TRUNCATE = 121359,
@@ -110,6 +113,7 @@ out:
 
 struct hook {
 	struct ls_capture *c;
+	uint32_t most; /* frames of tail */
 	struct ls_captured *tail;
 	enum ls_rc rc;
 	struct ls_err e;
@@ -120,7 +124,7 @@ capture_tail(void *arg)
 {
 	struct hook *k = arg;
 
-	k->rc = ls_step_frames(k->c, NULL, LS_TAIL_MAX, k->tail, &k->e);
+	k->rc = ls_step_frames(k->c, NULL, k->most, k->tail, &k->e);
 	if (k->rc != LS_OK)
 		return LS_HOOK_STOP;
 	k->c->may_restart = true; /* from here on SQLite backfills it */
@@ -140,10 +144,10 @@ restarted(struct ls_capture *c, struct ls_checkpointed *out)
 
 /* *again: worth another round from phase one. */
 static enum ls_rc
-phase_two(struct ls_capture *c, enum ls_ckpt mode, struct ls_checkpointed *out,
+phase_two(struct ls_capture *c, uint32_t most, struct ls_checkpointed *out,
     bool *again, struct ls_err *e)
 {
-	struct hook k = { .c = c, .tail = &out->tail, .rc = LS_EBUSY };
+	struct hook k = { c, most, &out->tail, LS_EBUSY, { .rc = LS_OK } };
 	int log, done, src;
 	enum ls_rc rc;
 
@@ -187,6 +191,8 @@ enum ls_rc
 ls_capture_checkpoint(struct ls_capture *c, enum ls_ckpt mode,
     struct ls_checkpointed *out, struct ls_err *e)
 {
+	uint32_t most = LS_TAIL_MAX;
+	uint32_t cap = LS_TAIL_MOST;
 	bool whole = false, again = true;
 	enum ls_rc rc = LS_OK;
 
@@ -200,12 +206,12 @@ ls_capture_checkpoint(struct ls_capture *c, enum ls_ckpt mode,
 	if (c->due != LS_DUE_NONE || c->pos.txid == 0)
 		return ls_err_set(
 		    e, LS_EAGAIN, "%s: a capture step is due", c->db_path);
-	for (int i = 0; i < TRIES && again; i++) {
+	for (int i = 0; i < TRIES && again; i++, most *= 2) {
 		again = false;
 		if ((rc = phase_one(c, out, &whole, e)) != LS_OK)
 			return rc;
 		if (whole && mode != LS_CKPT_PASSIVE)
-			rc = phase_two(c, mode, out, &again, e);
+			rc = phase_two(c, LS_MIN(most, cap), out, &again, e);
 		if (rc != LS_OK)
 			return rc;
 	}

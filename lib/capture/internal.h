@@ -13,8 +13,9 @@
 #include <stdatomic.h>
 
 enum {
-	LS_TAIL_MAX = 200,  /* frames captured under the write lock, RESTART */
-	LS_WAKE_MAX = 1000, /* ... and when waking */
+	LS_TAIL_MAX = 200, /* frames captured under the write lock, at first */
+	LS_TAIL_MOST = 1000, /* ... when writers are faster than phase one */
+	LS_WAKE_MAX = 1000,  /* ... and when waking */
 };
 
 /* ---- WAL frames, scanned ------------------------------------------------ */

@@ -49,9 +49,12 @@ ls_db_open_remote(struct ls_db *db, struct ls_err *e)
 		rc = ls_store_open(&db->conf.place, db->d->net, &db->store, e);
 	if (rc == LS_OK && db->replica == NULL)
 		rc = ls_replica_new(db->store, &db->replica, e);
-	if (rc == LS_OK && db->up == NULL)
-		rc = ls_uploader_new(db->replica, db->d->cfg.l0_retention_ns,
-		    &db->up, e);
+	if (rc != LS_OK || db->up != NULL)
+		return rc;
+	rc = ls_uploader_new(db->replica, db->d->cfg.l0_retention_ns, &db->up,
+	    e);
+	if (rc == LS_OK && strcmp(db->conf.place.type, "file") != 0)
+		ls_uploader_set_par(db->up, &ls_par_threads);
 	return rc;
 }
 

@@ -79,11 +79,11 @@ class Commands(Case):
         if self.up:
             self.skipTest("upstream always says litestream")
         self.prog = "othername"
-        r = self.run_cli("ltx", binary=link, ok=False)
+        r = self.run_cli("ltx", binary=str(link), ok=False)
         self.assertIn("Try: othername ltx /path/to/db\n", r.stderr)
         self.assertIn("\tothername ltx ",
-                      self.run_cli("ltx", "-h", binary=link).stdout)
-        r = self.run_cli("nonsense", binary=link, ok=False)
+                      self.run_cli("ltx", "-h", binary=str(link)).stdout)
+        r = self.run_cli("nonsense", binary=str(link), ok=False)
         self.assertEqual(r.stderr,
                          "Error: othername nonsense: unknown command\n")
 
@@ -486,7 +486,7 @@ class Commands(Case):
                 ["sync"], ["register", db], ["info", "-timeout", "-1"]):
             with self.subTest(" ".join(map(str, args))):
                 got = []
-                for binary in (upstream, ours):
+                for binary in (upstream, str(ours)):
                     r = self.run_(*args, binary=binary, ok=False)
                     got.append((r.returncode, r.stdout, r.stderr))
                     out.unlink(missing_ok=True)

@@ -47,10 +47,12 @@ parse(const char *line)
 	static char copy[256];
 	static char *argv[32];
 	int argc = 0;
+	char *at;
 
 	memset(&v, 0, sizeof v);
 	(void)snprintf(copy, sizeof copy, "thing %s", line);
-	for (char *p = strtok(copy, " "); p != NULL; p = strtok(NULL, " "))
+	for (char *p = strtok_r(copy, " ", &at); p != NULL;
+	     p = strtok_r(NULL, " ", &at))
 		argv[argc++] = p;
 	return cli_parse(&spec, argc, argv, &rest, &n_rest);
 }

@@ -588,7 +588,7 @@ TEST(integrity_check_is_sqlites)
 	fx_close(&x);
 }
 
-/* ---- larger than one block -------------------------------------------------*/
+/* ---- larger than one block ------------------------------------------------*/
 
 /* Page p of version v: compresses to about half. */
 static void

@@ -1,0 +1,485 @@
+/* test_s3_more.c -- the S3 driver against scripted servers: list, delete,
+ * multipart, copy, capabilities, memory. */
+#include "s3fix.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <unistd.h>
+
+/* ---- list ------------------------------------------------------------------*/
+
+struct seen {
+	char text[1000];
+	int n, stop;
+};
+
+static bool
+see(void *arg, const struct ls_object *o)
+{
+	struct seen *s = arg;
+	size_t n = strlen(s->text);
+
+	(void)snprintf(s->text + n, sizeof s->text - n, "%s:%llu:%s ", o->key,
+	    (unsigned long long)o->size, o->etag ? o->etag : "-");
+	return ++s->n != s->stop;
+}
+
+#define ITEM(key)                                                        \
+	"<Contents><Key>" key "</Key><LastModified>2024-01-02T03:04:05." \
+	"000Z</LastModified><ETag>&quot;e&quot;</ETag><Size>3</Size>"    \
+	"</Contents>"
+#define LIST(inner)                                                      \
+	"<?xml version='1.0'?><ListBucketResult xmlns='http://s3.amazon" \
+	"aws.com/doc/2006-03-01/'>" inner "</ListBucketResult>"
+#define LIST_0 "/bkt?encoding-type=url&list-type=2&prefix=db%2F0000%2F"
+
+TEST(s3_list_pages)
+{
+	static const struct httpd_step steps[] = {
+		{ "GET", LIST_0 "&start-after=db%2F0000%2Fa", SIGNED EMPTY_HASH,
+		    .reply = LIST(
+			"<IsTruncated>true</IsTruncated>" ITEM("db/0000/") ITEM(
+			    "db/0000/b+c%2B") "<EncodingType>url"
+					      "</"
+					      "EncodingType><"
+					      "NextContinuationToken>"
+					      "t/1=</NextContinuationToken>") },
+		{ "GET",
+		    "/bkt?continuation-token=t%2F1%3D&encoding-type=url&"
+		    "list-type=2&prefix=db%2F0000%2F",
+		    .reply = LIST(ITEM("db/0000/d") "<IsTruncated>false"
+						    "</IsTruncated>") },
+	};
+	struct fix f = start(steps, 2);
+	struct ls_err e = { 0 };
+	struct seen s = { .n = 0 };
+
+	CHECK_OK(ls_store_list(f.st, "0000/", "0000/a", see, &s, NULL, &e));
+	CHECK_STR(s.text, "0000/b c+:3:e 0000/d:3:e ");
+	finish(&f);
+}
+
+TEST(s3_list_dirs_and_stop)
+{
+	static const struct httpd_step steps[] = {
+		{ "GET",
+		    "/bkt?delimiter=%2F&encoding-type=url&list-type=2&"
+		    "prefix=db%2Fg%2F",
+		    .reply = LIST("<CommonPrefixes><Prefix>db/g/1/</Prefix>"
+				  "</CommonPrefixes><CommonPrefixes><Prefix>"
+				  "db/g/2/</Prefix></CommonPrefixes>") },
+		{ "GET", LIST_0,
+		    .reply = LIST("<IsTruncated>true</IsTruncated>" ITEM(
+			"db/0000/a") ITEM("db/0000/b")) },
+	};
+	struct fix f = start(steps, 2);
+	struct ls_err e = { 0 };
+	struct seen s = { .n = 0 };
+
+	CHECK_OK(ls_store_list_dirs(f.st, "g/", see, &s, NULL, &e));
+	CHECK_STR(s.text, "g/1/:0:- g/2/:0:- ");
+	s = (struct seen){ .stop = 1 };
+	CHECK_OK(ls_store_list(f.st, "0000/", NULL, see, &s, NULL, &e));
+	CHECK_STR(s.text, "0000/a:3:e ");
+	finish(&f);
+}
+
+TEST(s3_list_hostile)
+{
+	static const char *const t[] = {
+		LIST(ITEM("db/0000/a") ITEM("other/0000/b")),
+		LIST(ITEM("db/0000/b") ITEM("db/0000/a")),
+		LIST(ITEM("db/0000/b") ITEM("db/0000/b")),
+		LIST("<Contents><Size>3</Size></Contents>"),
+		LIST("<Contents><Key>db/0000/a</Key><Size>-3</Size>"
+		     "</Contents>"),
+		LIST("<Contents><Key>db/0000/a</Key>"
+		     "<Size>99999999999999999999999</Size></Contents>"),
+		LIST("<Contents><Key>db/0000/a</Key><LastModified>never"
+		     "</LastModified></Contents>"),
+		LIST("<IsTruncated>true</IsTruncated>"),
+		LIST("<EncodingType>url</EncodingType>" ITEM("db/0000/%00")),
+		"<ListBucketResult>" ITEM("db/0000/a"),
+		"",
+	};
+
+	for (size_t i = 0; i < LS_COUNT(t); i++) {
+		const struct httpd_step step = { "GET", LIST_0, .reply = t[i] };
+		struct fix f = start(&step, 1);
+		struct ls_err e = { 0 };
+		struct seen s = { .n = 0 };
+		enum ls_rc rc =
+		    ls_store_list(f.st, "0000/", NULL, see, &s, NULL, &e);
+
+		if (rc != LS_ECORRUPT && rc != LS_EINVALID)
+			test_fail(
+			    __FILE__, __LINE__, "%zu: %s", i, ls_rc_name(rc));
+		CHECK(s.n <= 1);
+		finish(&f);
+	}
+}
+
+/* ---- delete ----------------------------------------------------------------*/
+
+TEST(s3_delete_batch)
+{
+	static const struct httpd_step steps[] = {
+		{ "POST", "/bkt?delete=", "content-md5\nx-amz-content-sha256",
+		    "<?xml version=\"1.0\" encoding=\"UTF-8\"?><Delete "
+		    "xmlns=\"http://s3.amazonaws.com/doc/2006-03-01/\">"
+		    "<Object><Key>db/a&#38;b</Key></Object><Object><Key>db/c"
+		    "</Key></Object><Quiet>true</Quiet></Delete>",
+		    .reply = "<DeleteResult><Error><Key>db/c</Key><Code>"
+			     "NoSuchKey</Code></Error></DeleteResult>" },
+		{ "POST", "/bkt?delete=",
+		    .reply = "<DeleteResult><Error><Key>db/c</Key><Code>"
+			     "AccessDenied</Code><Message>no</Message></Error>"
+			     "</DeleteResult>" },
+		{ "DELETE", "/bkt/db/c", .status = 204 },
+		/* no batches here: one by one, now and later */
+		{ "POST", "/bkt?delete=", .status = 501,
+		    .reply = ERR("NotImplemented") },
+		{ "DELETE", "/bkt/db/a%26b", .status = 404,
+		    .reply = ERR("NoSuchKey") },
+		{ "DELETE", "/bkt/db/c", .status = 204 },
+		{ "DELETE", "/bkt/db/a%26b", .status = 204 },
+		{ "DELETE", "/bkt/db/c", .status = 204 },
+	};
+	static const char *const keys[] = { "a&b", "c" };
+	struct fix f = start(steps, LS_COUNT(steps));
+	struct ls_err e = { 0 };
+
+	CHECK_OK(ls_store_delete(f.st, keys, 2, NULL, &e));
+	CHECK_RC(ls_store_delete(f.st, keys, 2, NULL, &e), LS_EDENIED);
+	CHECK(strstr(e.msg, "1 of 2 keys not deleted, first db/c: "
+			    "AccessDenied no") != NULL);
+	CHECK_OK(ls_store_delete(f.st, keys + 1, 1, NULL, &e));
+	CHECK_OK(ls_store_delete(f.st, keys, 2, NULL, &e));
+	CHECK_OK(ls_store_delete(f.st, keys, 2, NULL, &e));
+	finish(&f);
+}
+
+TEST(s3_delete_without_md5)
+{
+	static const struct httpd_step steps[] = { { "POST",
+	    "/bkt?delete=", "!content-md5", .reply = "<DeleteResult/>" } };
+	static const char *const keys[] = { "a", "c" };
+	struct fix f = start_at("/db", "&requireContentMD5=false", steps, 1);
+	struct ls_err e = { 0 };
+
+	CHECK_OK(ls_store_delete(f.st, keys, 2, NULL, &e));
+	finish(&f);
+}
+
+/* ---- multipart -------------------------------------------------------------*/
+
+#define CREATED                                                   \
+	"<InitiateMultipartUploadResult><UploadId>u/1</UploadId>" \
+	"</InitiateMultipartUploadResult>"
+#define KEY_T "/bkt/db/0009/k"
+#define PART(n)                                                  \
+	{                                                        \
+		"PUT", KEY_T "?partNumber=" n "&uploadId=u%2F1", \
+		    .headers = "ETag: \"e" n "\"\r\n"            \
+	}
+#define COMPLETE                                                         \
+	"<CompleteMultipartUpload xmlns=\"http://s3.amazonaws.com/doc/"  \
+	"2006-03-01/\"><Part><PartNumber>1</PartNumber><ETag>&#34;e1"    \
+	"&#34;</ETag></Part><Part><PartNumber>2</PartNumber><ETag>&#34;" \
+	"e2&#34;</ETag></Part></CompleteMultipartUpload>"
+
+enum { PART_SIZE = 5 << 20 };
+
+/* Stream n bytes in odd pieces and commit. */
+static enum ls_rc
+stream(struct fix *f, size_t n, const struct ls_put *o, struct ls_err *e)
+{
+	struct ls_upload *u = NULL;
+	uint8_t *p = calloc(1, 100003);
+	enum ls_rc rc = ls_upload_begin(f->st, "0009/k", o, NULL, &u, e);
+
+	while (rc == LS_OK && n > 0) {
+		size_t k = LS_MIN(n, (size_t)100003);
+
+		rc = ls_upload_write(u, LS_SPAN(p, k), e);
+		n -= k;
+	}
+	free(p);
+	if (rc == LS_OK)
+		return ls_upload_commit(u, e);
+	ls_upload_abort(u);
+	return rc;
+}
+
+TEST(s3_small_upload_is_one_put)
+{
+	static const struct httpd_step steps[] = {
+		{ "PUT", KEY_T, "content-length: 300000\nif-none-match: *" },
+		{ "PUT", KEY_T, "content-length: 5242880" },
+	};
+	struct fix f = start(steps, 2);
+	struct ls_err e = { 0 };
+	struct ls_put o = { .if_absent = true };
+
+	CHECK_OK(stream(&f, 300000, &o, &e));
+	CHECK_OK(stream(&f, PART_SIZE, NULL, &e));
+	finish(&f);
+}
+
+TEST(s3_multipart_upload)
+{
+	static const struct httpd_step steps[] = {
+		{ "POST", KEY_T "?uploads=",
+		    SIGNED EMPTY_HASH
+		    "\ncontent-length: 0\n"
+		    "x-amz-meta-litestream-timestamp: 2023-11-14T22:13:20Z",
+		    .reply = CREATED },
+		PART("1"),
+		{ "PUT", KEY_T "?partNumber=2&uploadId=u%2F1",
+		    "content-length: 9\n!x-amz-meta-litestream-timestamp",
+		    .status = 500 },
+		PART("2"),
+		{ "POST", KEY_T "?uploadId=u%2F1", "!if-none-match", COMPLETE,
+		    .reply = "<CompleteMultipartUploadResult/>" },
+	};
+	struct fix f = start(steps, LS_COUNT(steps));
+	struct ls_err e = { 0 };
+	struct ls_put o = { .timestamp_ms = 1700000000000 };
+	struct ls_store_stats s;
+
+	CHECK_OK(stream(&f, PART_SIZE + 9, &o, &e));
+	ls_store_stats(f.st, &s);
+	CHECK_EQ(s.put_n, 1);
+	CHECK_EQ(s.put_bytes, PART_SIZE + 9);
+	finish(&f);
+}
+
+TEST(s3_multipart_from_a_file)
+{
+	static const struct httpd_step steps[] = {
+		{ "POST", KEY_T "?uploads=", .reply = CREATED },
+		{ "PUT", KEY_T "?partNumber=1&uploadId=u%2F1",
+		    "content-length: 5242880", .headers = "ETag: \"e1\"\r\n" },
+		{ "PUT", KEY_T "?partNumber=2&uploadId=u%2F1", ABC_HASH, "abc",
+		    .headers = "ETag: \"e2\"\r\n" },
+		{ "POST", KEY_T "?uploadId=u%2F1", .body = COMPLETE },
+	};
+	struct fix f = start(steps, LS_COUNT(steps));
+	struct ls_err e = { 0 };
+	int fd = open(T("body"), O_RDWR | O_CREAT, 0600);
+
+	CHECK(ftruncate(fd, PART_SIZE) == 0);
+	CHECK(pwrite(fd, "abc", 3, PART_SIZE) == 3);
+	CHECK_OK(ls_store_put_file(
+	    f.st, "0009/k", fd, PART_SIZE + 3, NULL, NULL, &e));
+	(void)close(fd);
+	finish(&f);
+}
+
+TEST(s3_multipart_is_aborted_on_failure)
+{
+	static const struct httpd_step steps[] = {
+		{ "POST", KEY_T "?uploads=", .reply = CREATED },
+		PART("1"),
+		{ "PUT", KEY_T "?partNumber=2&uploadId=u%2F1", .status = 403,
+		    .reply = ERR("AccessDenied") },
+		{ "DELETE", KEY_T "?uploadId=u%2F1", .status = 204 },
+	};
+	struct fix f = start(steps, LS_COUNT(steps));
+	struct ls_err e = { 0 };
+
+	CHECK_RC(stream(&f, PART_SIZE + 9, NULL, &e), LS_EDENIED);
+	CHECK(strstr(e.msg, "part 2") != NULL);
+	finish(&f);
+}
+
+TEST(s3_complete_200_error)
+{
+	static const struct httpd_step steps[] = {
+		{ "POST", KEY_T "?uploads=", .reply = CREATED },
+		PART("1"),
+		PART("2"),
+		{ "POST", KEY_T "?uploadId=u%2F1",
+		    .reply = " \n<?xml version='1.0'?>" ERR("InternalError") },
+		/* the answer was an error, the upload was done all the same */
+		{ "POST", KEY_T "?uploadId=u%2F1", .status = 404,
+		    .reply = ERR("NoSuchUpload") },
+		{ "HEAD", KEY_T, .headers = "Content-Length: 5242889\r\n" },
+	};
+	struct fix f = start(steps, LS_COUNT(steps));
+	struct ls_err e = { 0 };
+
+	CHECK_OK(stream(&f, PART_SIZE + 9, NULL, &e));
+	finish(&f);
+}
+
+TEST(s3_complete_if_absent)
+{
+	static const struct httpd_step steps[] = {
+		{ "POST", KEY_T "?uploads=", .reply = CREATED },
+		PART("1"),
+		PART("2"),
+		{ "HEAD", KEY_T, .status = 404 },
+		{ "GET", KEY_T, .status = 404, .reply = ERR("NoSuchKey") },
+		{ "POST", KEY_T "?uploadId=u%2F1", "if-none-match: *",
+		    .status = 412 },
+		{ "DELETE", KEY_T "?uploadId=u%2F1", .status = 204 },
+		/* there before */
+		{ "POST", KEY_T "?uploads=", .reply = CREATED },
+		PART("1"),
+		PART("2"),
+		{ "HEAD", KEY_T },
+		{ "DELETE", KEY_T "?uploadId=u%2F1", .status = 204 },
+	};
+	struct fix f = start(steps, LS_COUNT(steps));
+	struct ls_err e = { 0 };
+	struct ls_put o = { .if_absent = true };
+
+	CHECK_RC(stream(&f, PART_SIZE + 9, &o, &e), LS_EEXISTS);
+	CHECK_RC(stream(&f, PART_SIZE + 9, &o, &e), LS_EEXISTS);
+	finish(&f);
+}
+
+TEST(s3_sweep_aborts_old_uploads_of_ours)
+{
+#define UPLOAD(key, id, at)                                     \
+	"<Upload><Key>" key "</Key><UploadId>" id "</UploadId>" \
+	"<Initiated>" at "</Initiated></Upload>"
+	static const struct httpd_step steps[] = {
+		{ "GET", "/bkt?prefix=db%2F&uploads=",
+		    .reply = "<ListMultipartUploadsResult>" UPLOAD(
+			"db/0009/1.ltx", "old", "2020-01-01T00:00:00.000Z")
+			UPLOAD("db/0009/2.ltx", "new",
+			    "2999-01-01T00:00:00.000Z") UPLOAD("db/photo.jpg",
+			    "foreign", "2020-01-01T00:00:00.000Z")
+			    UPLOAD("dbx/0009/1.ltx", "neighbour",
+				"2020-01-01T00:00:00.000Z") "</"
+							    "ListMultipartUploa"
+							    "dsResult>" },
+		{ "DELETE", "/bkt/db/0009/1.ltx?uploadId=old", .status = 204 },
+	};
+	struct fix f = start(steps, 2);
+	struct ls_err e = { 0 };
+
+	CHECK_OK(ls_store_sweep(f.st, 3600000, NULL, &e));
+	finish(&f);
+}
+
+/* ---- copy and capabilities -------------------------------------------------*/
+
+TEST(s3_copy)
+{
+	static const struct httpd_step steps[] = {
+		{ "HEAD", "/bkt/db/a%20b", .headers = "Content-Length: 3\r\n" },
+		{ "PUT", "/bkt/db/0009/k",
+		    "x-amz-copy-source: /bkt/db/a%20b\ncontent-length: 0\n"
+		    "!x-amz-meta-litestream-timestamp",
+		    .reply = "<CopyObjectResult/>" },
+		/* an error behind a 200 is tried again */
+		{ "HEAD", "/bkt/db/a%20b", .headers = "Content-Length: 3\r\n" },
+		{ "PUT", "/bkt/db/0009/k", .reply = ERR("InternalError") },
+		{ "PUT", "/bkt/db/0009/k", .reply = "<CopyObjectResult/>" },
+		/* not implemented: remembered */
+		{ "HEAD", "/bkt/db/a%20b", .headers = "Content-Length: 3\r\n" },
+		{ "PUT", "/bkt/db/0009/k", .status = 501 },
+	};
+	struct fix f = start(steps, LS_COUNT(steps));
+	struct ls_err e = { 0 };
+	unsigned caps = 0;
+
+	atomic_store(&ls_s3_of(f.st)->fact->caps_known, LS_CAP_IF_ABSENT);
+	CHECK_OK(ls_store_copy(f.st, "a b", "0009/k", NULL, NULL, &e));
+	CHECK_OK(ls_store_copy(f.st, "a b", "0009/k", NULL, NULL, &e));
+	CHECK_OK(ls_store_caps(f.st, &caps, NULL, &e));
+	CHECK_EQ(caps, LS_CAP_COPY);
+	CHECK_RC(ls_store_copy(f.st, "a b", "0009/k", NULL, NULL, &e),
+	    LS_EUNSUPPORTED);
+	CHECK_OK(ls_store_caps(f.st, &caps, NULL, &e));
+	CHECK_EQ(caps, 0);
+	finish(&f);
+}
+
+TEST(s3_probe_if_absent)
+{
+	static const struct {
+		int first, second;
+		bool yes;
+	} t[] = { { 200, 412, true }, { 200, 200, false }, { 501, 0, false },
+		{ 400, 0, false }, { 200, 501, false } };
+
+	for (size_t i = 0; i < LS_COUNT(t); i++) {
+		struct httpd_step steps[3];
+		struct ls_err e = { 0 };
+		struct fix f;
+		unsigned caps = 0;
+		size_t n = 0;
+
+		steps[n++] = (struct httpd_step){ .want = "if-none-match: *",
+			.status = t[i].first };
+		if (t[i].second != 0)
+			steps[n++] =
+			    (struct httpd_step){ .want = "if-none-match: *",
+				    .status = t[i].second };
+		steps[n++] = (struct httpd_step){ .status = 204 };
+		f = start(steps, n);
+		CHECK_OK(ls_store_caps(f.st, &caps, NULL, &e));
+		CHECK_EQ((caps & LS_CAP_IF_ABSENT) != 0, t[i].yes);
+		caps = 0;
+		CHECK_OK(ls_store_caps(f.st, &caps, NULL, &e)); /* no request */
+		CHECK_EQ((caps & LS_CAP_IF_ABSENT) != 0, t[i].yes);
+		finish(&f);
+	}
+}
+
+TEST(s3_probe_failure_is_not_remembered)
+{
+	static const struct httpd_step steps[] = {
+		{ .status = 403 },
+		{ .status = 403 },
+		{ .status = 200 },
+		{ .status = 412 },
+		{ .status = 204 },
+	};
+	struct fix f = start(steps, LS_COUNT(steps));
+	struct ls_err e = { 0 };
+	unsigned caps = 0;
+
+	CHECK_RC(ls_store_caps(f.st, &caps, NULL, &e), LS_EDENIED);
+	CHECK_OK(ls_store_caps(f.st, &caps, NULL, &e));
+	CHECK(caps & LS_CAP_IF_ABSENT);
+	finish(&f);
+}
+
+/* ---- memory ----------------------------------------------------------------*/
+
+/* Every allocation of a put fails once: an error or success, nothing leaked
+ * (the sanitizer build looks). */
+TEST(s3_put_survives_any_allocation_failure)
+{
+	struct httpd_step steps[200];
+	struct fix f;
+	struct ls_put o = { .once = true };
+	int n;
+
+	for (size_t i = 0; i < LS_COUNT(steps); i++)
+		steps[i] = (struct httpd_step){ "PUT", "/bkt/db/0000/k" };
+	f = start(steps, LS_COUNT(steps));
+	fault_disarm();
+	for (n = 1; n < 200; n++) {
+		struct ls_err e = { 0 };
+		enum ls_rc rc;
+
+		fault_arm(n, ENOMEM);
+		rc = put_abc(&f, &o, NULL, &e);
+		fault_disarm();
+		if (!fault_fired()) {
+			CHECK_OK(rc);
+			break;
+		}
+		CHECK(rc == LS_OK || e.msg[0] != '\0');
+	}
+	CHECK(n > 10 && n < 200);
+	ls_store_free(f.st);
+	CHECK(strstr(httpd_stop(f.h), "requests came") != NULL);
+	ls_net_free(f.net);
+}
