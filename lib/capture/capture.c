@@ -178,7 +178,7 @@ ls_step_frames(struct ls_capture *c, const struct ls_wal_index *upto,
 	    tail ? 0 : (uint64_t)LS_MAX(c->conf.max_sync_wal_bytes, 0);
 	rc = ls_frames_scan(&f, &w, e);
 	if (rc == LS_OK)
-		rc = write_window(c, &f, &at, tail == 0, out, e);
+		rc = write_window(c, &f, &at, tail == 0 && !c->lazy, out, e);
 	out->more = rc == LS_OK && f.frame < h.max_frame;
 	ls_frames_fini(&f);
 	return ls_err_wrap(e, rc, "%s", c->db_path);

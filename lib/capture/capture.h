@@ -120,6 +120,7 @@ struct ls_checkpointed {
 	uint32_t log, done;    /* frames in the WAL, frames in the database */
 	bool restarted;        /* the next writer starts a new generation */
 	int blocked_by;        /* pid of a reader that holds it up, 0 = none */
+	bool writer_stayed;    /* a writer kept the write lock: no restart */
 	uint64_t locked_ns;    /* the write lock was held that long */
 	struct ls_captured tail; /* what was captured under it, may be NONE */
 };

@@ -2,12 +2,15 @@
  *
  *  (1) PHASE ONE blocks no writer: a read transaction at frame M, capture to M,
  *      PASSIVE up to M, sync of the database. Nothing is backfilled that is not
- *      in a synced LTX file. (test: open_backfills_nothing)
+ *      in an LTX file; in the first round it is synced, in further ones at the
+ *      end, since there speed decides how long the tail gets. A power failure in
+ *      between leaves an older position, which is then not provable (design
+ *      3.4). (test: open_backfills_nothing)
  *  (2) PHASE TWO, RESTART or TRUNCATE, holds the write lock for the tail only:
  *      the hook captures it unsynced, at most LS_TAIL_MAX frames; more than
  *      that, a torn header, a writer that stays, or any failure gives the lock
  *      back and begins again outside, a bounded number of times. When writers
- *      are so fast that the tail is longer each time, the limit doubles up to
+ *      are so fast that the tail is longer each time, the limit grows up to
  *      LS_TAIL_MOST: else the WAL of a busy database would never restart.
  *      (tests: checkpoint_under_live_writers, hook_meets_a_torn_header,
  *      tail_is_captured_under_the_lock)
@@ -32,6 +35,7 @@ enum {
 	READ_LAST = 127,
 	DEFAULT_TRUNCATE = 121359,
 	BLOCKED_MAX_S = 60,
+	WRITER_WAIT_NS = 500000000,
 };
 
 /* ---- who is in the way ------------------------------------------------------ */
@@ -85,7 +89,7 @@ phase_one(struct ls_capture *c, struct ls_checkpointed *out, bool *whole,
 	*whole = false;
 	if ((rc = ls_view_begin(&v, c, e)) != LS_OK ||
 	    (rc = ls_view_label(&v, c, e)) != LS_OK ||
-	    (rc = ls_capture_flush(c, e)) != LS_OK)
+	    (!c->lazy && (rc = ls_capture_flush(c, e)) != LS_OK))
 		goto out;
 	if (v.h.max_frame == 0) {
 		*whole = true;
@@ -149,20 +153,17 @@ phase_two(struct ls_capture *c, uint32_t most, struct ls_checkpointed *out,
 {
 	struct hook k = { c, most, &out->tail, LS_EBUSY, { .rc = LS_OK } };
 	int log, done, src;
-	enum ls_rc rc;
 
 	*again = false;
 	c->guard.shim.write_held_ns = 0;
 	c->guard.shim.arg = &k;
 	c->guard.shim.on_write = capture_tail;
 	src = ls_guard_checkpoint(&c->guard,
-	    mode == LS_CKPT_TRUNCATE ? SQLITE_CHECKPOINT_TRUNCATE
-				     : SQLITE_CHECKPOINT_RESTART,
+	    out->mode == LS_CKPT_TRUNCATE ? SQLITE_CHECKPOINT_TRUNCATE
+					  : SQLITE_CHECKPOINT_RESTART,
 	    &log, &done);
 	c->guard.shim.on_write = NULL;
 	out->locked_ns = LS_MAX(out->locked_ns, c->guard.shim.write_held_ns);
-	if ((rc = ls_capture_flush(c, e)) != LS_OK)
-		return rc;
 	if (k.rc == LS_EGAP) { /* valid header, and still: do not try again */
 		ls_due_set(
 		    c, LS_DUE_DIFF, "wal does not continue the captured one");
@@ -170,8 +171,11 @@ phase_two(struct ls_capture *c, uint32_t most, struct ls_checkpointed *out,
 		return ls_err_wrap(e, LS_EAGAIN, "a difference is due");
 	}
 	if (k.rc != LS_OK) {
-		*again =
-		    k.rc == LS_EBUSY || k.rc == LS_EAGAIN || k.rc == LS_ERANGE;
+		if (k.rc == LS_EBUSY) { /* the hook never ran */
+			out->writer_stayed = true;
+			return LS_OK;
+		}
+		*again = k.rc == LS_EAGAIN || k.rc == LS_ERANGE;
 		if (!*again)
 			*e = k.e;
 		return *again ? ls_guard_recover(&c->guard, e) : k.rc;
@@ -187,14 +191,37 @@ phase_two(struct ls_capture *c, uint32_t most, struct ls_checkpointed *out,
 	return LS_OK;
 }
 
+/* Rounds of both phases, until done or given up. *again: given up because of
+ * writers; *whole: phase one reached its mark. */
+static enum ls_rc
+rounds(struct ls_capture *c, struct ls_checkpointed *out, bool *whole,
+    bool *again, struct ls_err *e)
+{
+	/* TRUNCATE is the emergency: a WAL that grows for ever is worse. */
+	uint32_t cap =
+	    out->mode == LS_CKPT_TRUNCATE ? 4 * LS_TAIL_MOST : LS_TAIL_MOST;
+	uint32_t most = LS_TAIL_MAX;
+	enum ls_rc rc = LS_OK;
+
+	*again = true;
+	for (int i = 0; i < TRIES && *again && rc == LS_OK; i++) {
+		*again = false;
+		c->lazy = i > 0;
+		rc = phase_one(c, out, whole, e);
+		if (rc == LS_OK && *whole && out->mode != LS_CKPT_PASSIVE)
+			rc = phase_two(c, LS_MIN(most, cap), out, again, e);
+		most *= 3;
+	}
+	c->lazy = false;
+	return rc;
+}
+
 enum ls_rc
 ls_capture_checkpoint(struct ls_capture *c, enum ls_ckpt mode,
     struct ls_checkpointed *out, struct ls_err *e)
 {
-	uint32_t most = LS_TAIL_MAX;
-	uint32_t cap = LS_TAIL_MOST;
-	bool whole = false, again = true;
-	enum ls_rc rc = LS_OK;
+	bool whole = false, again = false;
+	enum ls_rc rc;
 
 	*out = (struct ls_checkpointed){ .mode = mode };
 	out->tail.reason = "";
@@ -206,20 +233,19 @@ ls_capture_checkpoint(struct ls_capture *c, enum ls_ckpt mode,
 	if (c->due != LS_DUE_NONE || c->pos.txid == 0)
 		return ls_err_set(
 		    e, LS_EAGAIN, "%s: a capture step is due", c->db_path);
-	for (int i = 0; i < TRIES && again; i++, most *= 2) {
-		again = false;
-		if ((rc = phase_one(c, out, &whole, e)) != LS_OK)
-			return rc;
-		if (whole && mode != LS_CKPT_PASSIVE)
-			rc = phase_two(c, LS_MIN(most, cap), out, &again, e);
-		if (rc != LS_OK)
-			return rc;
-	}
+	rc = rounds(c, out, &whole, &again, e);
+	if (rc == LS_OK)
+		rc = ls_capture_flush(c, e);
+	else
+		(void)!ls_capture_flush(c, NULL); /* else the next step does */
+	if (rc != LS_OK)
+		return rc;
 	c->last_ckpt_ns = ls_sys->mono_ns();
 	if (out->log == out->done)
 		c->captured_since = false;
-	/* A writer that kept the lock is no reader to be named. */
-	if (!again && (!whole || (mode != LS_CKPT_PASSIVE && !out->restarted)))
+	if (again || out->writer_stayed) /* no reader to be named */
+		c->retry_ns = c->last_ckpt_ns + WRITER_WAIT_NS;
+	else if (!whole || (mode != LS_CKPT_PASSIVE && !out->restarted))
 		blocked(c, out); /* (3) */
 	return LS_OK;
 }

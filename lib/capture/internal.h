@@ -88,6 +88,7 @@ struct ls_capture {
 	struct ls_pagemap *map;
 	struct ls_posrec pos; /* the live position */
 	bool dirty;	      /* pos or map are newer than their files */
+	bool lazy;	      /* sync later: repeated rounds of a checkpoint */
 	bool unsynced;	      /* the newest spool file is not synced */
 	bool saved;	      /* the record on disk is usable */
 	enum ls_due due;

@@ -104,6 +104,7 @@ compare(struct ls_capture *c, struct ls_view *v, uint32_t always,
 	const uint8_t *data;
 	enum ls_rc rc;
 	size_t differ = 0;
+	uint64_t oldest, newest;
 
 	for (uint32_t n = 1; n <= v->commit; n++) {
 		uint64_t sum;
@@ -119,7 +120,10 @@ compare(struct ls_capture *c, struct ls_view *v, uint32_t always,
 		if ((rc = add_page(p, n, sum, e)) != LS_OK)
 			return rc;
 	}
-	if (differ == 0 && v->commit == ls_pagemap_count(c->map))
+	/* Nothing to say; but somebody must be able to resume: without any
+	 * local file one page is published all the same. */
+	ls_spool_range(c->spool, &oldest, &newest);
+	if (differ == 0 && v->commit == ls_pagemap_count(c->map) && newest != 0)
 		p->n = 0;
 	return LS_OK;
 }

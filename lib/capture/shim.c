@@ -29,7 +29,10 @@ enum { /* slots of the wal-index lock (wal.c) */
 	LOCK_X = SQLITE_SHM_LOCK | SQLITE_SHM_EXCLUSIVE,
 	LOCK_S = SQLITE_SHM_LOCK | SQLITE_SHM_SHARED,
 	UNLOCK_X = SQLITE_SHM_UNLOCK | SQLITE_SHM_EXCLUSIVE,
-	WRITE_TRIES = 50, /* of 1 ms */
+	/* 50 ms: a writer under load lets go for some 10 us between two
+	 * transactions, so the steps are small. */
+	WRITE_TRIES = 500,
+	WRITE_STEP_NS = 100000,
 	FCNTL_ATTACH = 0x4c534744,
 };
 
@@ -137,7 +140,7 @@ hooked_write(sqlite3_file *f, struct ls_shim *s)
 	for (int i = 0; i < WRITE_TRIES; i++) {
 		if ((rc = raw_lock(f, SLOT_WRITE, 1, LOCK_X)) != SQLITE_BUSY)
 			break;
-		ls_sys->sleep_ns(LS_MS);
+		ls_sys->sleep_ns(WRITE_STEP_NS);
 	}
 	if (rc != SQLITE_OK)
 		return SQLITE_LOCKED;

@@ -291,9 +291,20 @@ look_at_guard(struct ls_daemon *d, struct ls_db *db, uint64_t now)
 	} else if (now - db->torn_ns >= TORN_MS * LS_MS) {
 		db->recover = true;
 		ls_db_due_local(db, now);
+		/* A step may take long (a first copy): recover beside it. */
+		if (db->local_lent &&
+		    ls_capture_recover(db->cap, NULL) != LS_OK)
+			d->tick_ns = now + TORN_MS * LS_MS;
 	}
-	if (ls_capture_changed(db->cap))
+	if (!db->local_lent && ls_capture_changed(db->cap))
 		stir(db, now);
+}
+
+void
+ls_daemon_look_often(struct ls_daemon *d)
+{
+	d->tick_step_ns = 0;
+	d->tick_ns = 0;
 }
 
 /* (2) mu held. */
@@ -302,9 +313,11 @@ tick(struct ls_daemon *d, uint64_t now)
 {
 	if (d->hot_n == 0 || now < d->tick_ns)
 		return;
-	d->tick_ns = now + TICK_MS * LS_MS;
+	d->tick_step_ns = LS_MIN(2 * LS_MAX(d->tick_step_ns, LS_MS / 2),
+	    TICK_MS * LS_MS);
+	d->tick_ns = now + d->tick_step_ns;
 	for (size_t i = 0; i < d->n; i++)
-		if (d->db[i]->hot && !d->db[i]->local_lent)
+		if (d->db[i]->hot)
 			look_at_guard(d, d->db[i], now);
 }
 

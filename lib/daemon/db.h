@@ -111,6 +111,7 @@ struct ls_daemon {
 	size_t hot_n;
 	struct ls_db *returned; /* records that workers gave back */
 	uint64_t tick_ns;       /* when the guards are looked at next */
+	uint64_t tick_step_ns;  /* ... and how long after that again */
 	bool suspending;
 	bool stopping;
 	uint64_t stop_ns, stop_deadline_ns;
@@ -125,7 +126,11 @@ enum ls_rc ls_daemon_add(struct ls_daemon *d, struct ls_db_config *conf,
     struct ls_err *e) LS_MUST_CHECK;
 struct ls_db *ls_daemon_find(struct ls_daemon *d, const char *path);
 /* Call with d->mu held. Now or at due_ns, whichever is sooner. */
+/* The record came back: its watch is to be armed again. mu held. */
 void ls_db_returned(struct ls_db *db);
+/* Frames were written whose commit is not in the wal-index yet: it comes without
+ * an event, so look soon, then less and less often. mu held. */
+void ls_daemon_look_often(struct ls_daemon *d);
 void ls_db_due_local(struct ls_db *db, uint64_t due_ns);
 void ls_db_due_remote(struct ls_db *db, uint64_t due_ns);
 

@@ -310,7 +310,10 @@ settle(struct ls_db *db, const struct turn *t, enum ls_rc rc, uint64_t gen)
 		db->local_ended = gen;
 		if (db->remote_failures == 0 && !db->stuck)
 			db->err.rc = LS_OK;
-		db->last_capture_ns = now;
+		if (t->captured)
+			db->last_capture_ns = now;
+		else if (t->stirred)
+			ls_daemon_look_often(d); /* its commit is under way */
 		if (db->quiet_ns == 0)
 			db->quiet_ns = now;
 	}

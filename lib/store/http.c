@@ -5,7 +5,7 @@
  *     transfer is driven by the thread that wants it, so that cancelling is
  *     a descriptor in its poll. (test: http_cancel_ends_a_stalled_transfer)
  * (2) ONCE MEANS ONCE. libcurl sends a request again by itself when a reused
- *     connection turns out dead; with `once` the body refuses to rewind, and
+ *     connection turns out dead; with `once` the second one is refused, and
  *     the caller learns that the outcome is unknown.
  *     (test: http_once_is_not_repeated_on_a_dead_connection)
  * (3) NO STALL OUTLIVES stall_ms: progress is counted in our own callbacks
@@ -225,9 +225,10 @@ conn_give(struct ls_http *h, struct conn *k)
 struct transfer {
 	const struct ls_http_req *q;
 	struct ls_http_resp *r;
-	uint64_t sent;	/* of the body */
-	uint64_t moved; /* any byte: progress */
-	enum ls_rc rc;	/* of a callback */
+	uint64_t sent;	   /* of the body */
+	uint64_t moved;	   /* any byte: progress */
+	unsigned requests; /* begun on a connection */
+	enum ls_rc rc;	   /* of a callback */
 	struct ls_err e;
 };
 
@@ -265,6 +266,23 @@ on_read(char *p, size_t one, size_t n, void *arg)
 	t->sent += n;
 	t->moved += n;
 	return n;
+}
+
+/* Before each request on a connection, so also before one that libcurl sends
+ * again because a reused connection was dead: (2). */
+static int
+on_request(void *arg, char *ip, char *local_ip, int port, int local_port)
+{
+	struct transfer *t = arg;
+
+	(void)ip, (void)local_ip, (void)port, (void)local_port;
+	if (t->requests++ > 0 && t->q->once) {
+		t->rc = ls_err_set(&t->e, LS_ENET,
+		    "the connection was lost before an answer came");
+		return CURL_PREREQFUNC_ABORT;
+	}
+	t->sent = 0; /* libcurl does not rewind what it read but never sent */
+	return CURL_PREREQFUNC_OK;
 }
 
 static int
@@ -413,6 +431,8 @@ set_callbacks(CURL *k, struct transfer *t)
 	SET(CURLOPT_WRITEDATA, t);
 	SET(CURLOPT_READFUNCTION, on_read);
 	SET(CURLOPT_READDATA, t);
+	SET(CURLOPT_PREREQFUNCTION, on_request);
+	SET(CURLOPT_PREREQDATA, t);
 	SET(CURLOPT_SEEKFUNCTION, on_seek);
 	SET(CURLOPT_SEEKDATA, t);
 	return ok;

@@ -25,13 +25,18 @@ enum {
 #define PART_MAX (5ll << 30)
 
 /* Every string of the place, so that no copy or free forgets one. */
-#define STRINGS(X)                                                        \
-	X(type)                                                           \
-	X(path)                                                           \
-	X(bucket)                                                         \
-	X(region) X(endpoint) X(access_key_id) X(secret_access_key)       \
-	    X(session_token) X(storage_class) X(sse_algorithm) X(sse_key) \
-		X(sse_key_md5) X(sse_key_path) X(sse_kms_key_id)
+#define STRINGS(X)           \
+	X(type)              \
+	X(path)              \
+	X(bucket)            \
+	X(region)            \
+	X(endpoint)          \
+	X(access_key_id)     \
+	X(secret_access_key) \
+	X(session_token)     \
+	X(storage_class)     \
+	X(sse_algorithm)     \
+	X(sse_key) X(sse_key_md5) X(sse_key_path) X(sse_kms_key_id)
 
 void
 ls_place_init(struct ls_place *p)

@@ -121,6 +121,10 @@ enum ls_rc ls_s3_put_parts(struct ls_store *st, const char *path,
 enum ls_rc ls_s3_copy_parts(struct ls_store *st, const char *source,
     uint64_t size, const char *to, const struct ls_put *o,
     const struct ls_call *c, struct ls_err *e) LS_MUST_CHECK;
+/* Size of equal parts for a body of known size. */
+uint64_t ls_s3_equal_part(uint64_t part_size, uint64_t size);
+/* Size of the parts after `done` ones, of which the last had size now. */
+uint64_t ls_s3_next_part(uint64_t now, size_t done);
 enum ls_rc ls_s3_begin(struct ls_upload *u, struct ls_err *e) LS_MUST_CHECK;
 enum ls_rc ls_s3_write(
     struct ls_upload *u, struct ls_span bytes, struct ls_err *e) LS_MUST_CHECK;

@@ -19,13 +19,21 @@
 enum { GROW_EVERY = 1000, SWEEP_ANSWER = 4 << 20, MIB = 1 << 20 };
 #define COPY_PART (1ull << 30)
 
-static uint64_t
-equal_part(const struct ls_store *st, uint64_t size)
+uint64_t
+ls_s3_equal_part(uint64_t part_size, uint64_t size)
 {
 	uint64_t least = size / LS_S3_PARTS_MAX + 1;
 
 	least = (least + MIB - 1) / MIB * MIB;
-	return LS_MAX((uint64_t)st->place.part_size, least);
+	return LS_MAX(part_size, least);
+}
+
+uint64_t
+ls_s3_next_part(uint64_t now, size_t done)
+{
+	if (done % GROW_EVERY == 0 && now * 2 <= LS_S3_PUT_MAX)
+		return now * 2;
+	return now;
 }
 
 /* ---- known size ------------------------------------------------------------*/
@@ -35,7 +43,9 @@ ls_s3_put_parts(struct ls_store *st, const char *path, const struct ls_body *b,
     const struct ls_put *o, const struct ls_call *c, struct ls_err *e)
 {
 	struct ls_s3_multi m = { .st = st, .path = path, .o = *o, .c = c };
-	uint64_t part = equal_part(st, b->size), at;
+	uint64_t part =
+	    ls_s3_equal_part((uint64_t)st->place.part_size, b->size);
+	uint64_t at;
 	enum ls_rc rc;
 
 	rc = ls_s3_multi_create(&m, e);
@@ -125,9 +135,8 @@ send_part(struct stream *s, struct ls_err *e)
 	if (rc != LS_OK)
 		return rc;
 	ls_buf_clear(&s->part);
-	if (!s->equal && s->m.n % GROW_EVERY == 0 &&
-	    s->part_size * 2ull <= LS_S3_PUT_MAX) {
-		s->part_size *= 2;
+	if (!s->equal) {
+		s->part_size = (size_t)ls_s3_next_part(s->part_size, s->m.n);
 		s->part.max = s->part_size;
 	}
 	return LS_OK;
@@ -216,6 +225,7 @@ on_upload(void *arg, const char *path, const char *text, struct ls_err *e)
 	struct sweep *w = arg;
 	const char *prefix = w->st->place.path;
 	size_t n = strlen(prefix);
+	enum ls_rc rc;
 
 	if (strncmp(path, root, sizeof root - 1) != 0)
 		return LS_OK;
@@ -232,11 +242,8 @@ on_upload(void *arg, const char *path, const char *text, struct ls_err *e)
 	    strncmp(w->key, prefix, n) != 0 || (n > 0 && w->key[n] != '/') ||
 	    !is_ours(ls_store_key(w->st, w->key)))
 		return LS_OK;
-	switch (ls_s3_abort_upload(w->st, w->key, w->id, w->c, e)) {
-	case LS_OK:
-	case LS_ENOTFOUND: return LS_OK;
-	default: return e ? e->rc : LS_ESERVER;
-	}
+	rc = ls_s3_abort_upload(w->st, w->key, w->id, w->c, e);
+	return rc == LS_ENOTFOUND ? LS_OK : rc;
 }
 
 enum ls_rc

@@ -40,7 +40,8 @@ class Commands(Case):
 
     def out(self, *args):
         r = self.run_(*args)
-        self.assertEqual(r.stderr, "")
+        if not self.up:  # which logs more
+            self.assertEqual(r.stderr, "")
         return r.stdout
 
     def refuses(self, args, message, hint=None, out=""):
@@ -260,7 +261,9 @@ class Commands(Case):
                      f"empty: {out}. Use -force to overwrite")
         self.assertEqual(out.read_bytes(), b"precious")
         out.unlink()
-        for end in ("-wal", "-shm", "-journal"):
+        # 0.5.17 looks at these only beside a database; SQLite would apply
+        # them to the new one.
+        for end in () if self.up else ("-wal", "-shm", "-journal"):
             side = Path(f"{out}{end}")
             side.write_bytes(b"x")
             self.refuses(["restore", "-o", out, self.url],

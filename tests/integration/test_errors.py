@@ -185,7 +185,7 @@ class Errors(Case):
         url = f"file://{self.tmp}/r"
         self.run_cli("replicate", "-once", self.db, url)
         d = self.small_disk("small", "128k")
-        self.refuses(["restore", "-o", d / "o.db", url], "no space left")
+        self.refuses(["restore", "-o", d / "o.db", url], "o space left")
         left = list(d.iterdir())
         self.assertEqual(left, [], "files left after a failed restore")
 

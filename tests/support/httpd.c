@@ -28,11 +28,12 @@ struct httpd {
 	size_t n, at;
 	int listen_fd, stop[2], conn[CONNS];
 	char url[64], host[48];
-	char wrong[4096]; /* the first thing that was not as scripted */
-	struct request req;
+	char wrong[4096];    /* the first thing that was not as scripted */
+	struct request req;  /* the thread's own */
+	char last[HEAD_MAX]; /* head of the last one */
 	int accepted;
 	pthread_t thread;
-	pthread_mutex_t mu; /* guards wrong, req, accepted */
+	pthread_mutex_t mu; /* guards wrong, last, at, accepted */
 };
 
 __attribute__((format(printf, 2, 3))) static void
@@ -217,6 +218,7 @@ serve(struct httpd *h, int fd)
 		return false;
 	}
 	(void)pthread_mutex_lock(&h->mu);
+	memcpy(h->last, h->req.head, sizeof h->last);
 	if ((scripted = h->at < h->n))
 		s = h->steps[h->at];
 	else
@@ -349,7 +351,7 @@ httpd_header(struct httpd *h, const char *name)
 	static char v[4096];
 
 	(void)pthread_mutex_lock(&h->mu);
-	if (!header(h->req.head, name, v, sizeof v))
+	if (!header(h->last, name, v, sizeof v))
 		v[0] = '\0';
 	(void)pthread_mutex_unlock(&h->mu);
 	return v;

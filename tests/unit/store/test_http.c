@@ -262,8 +262,7 @@ TEST(http_once_is_not_repeated_on_a_dead_connection)
 	CHECK_RC(put(p, httpd_url(h), true, &r, &e), LS_ENET);
 	CHECK(r.sent);
 	ls_http_resp_fini(&r);
-	CHECK_EQ(httpd_connections(h), 1);
-	CHECK_STR(httpd_stop(h), "");
+	CHECK_STR(httpd_stop(h), ""); /* it saw two requests, no third */
 	/* The same without once is repeated: the test can fail. */
 	h = httpd_start(again, 3);
 	CHECK_OK(put(p, httpd_url(h), false, &r, &e));

@@ -340,6 +340,29 @@ TEST(s3_complete_if_absent)
 	finish(&f);
 }
 
+TEST(s3_part_sizes)
+{
+	const uint64_t min = 5 << 20, tib = 1ull << 40;
+	uint64_t part = min, sum = 0;
+
+	CHECK_EQ(ls_s3_equal_part(min, 1), min);
+	CHECK_EQ(ls_s3_equal_part(min, 10000 * min - 1), min);
+	for (uint64_t size = min; size <= 5 * tib; size += size / 3) {
+		part = ls_s3_equal_part(min, size);
+		CHECK(part >= min && part <= LS_S3_PUT_MAX);
+		CHECK((size + part - 1) / part <= LS_S3_PARTS_MAX);
+	}
+	part = min;
+	for (size_t n = 1; n <= LS_S3_PARTS_MAX; n++) {
+		sum += part;
+		if (n == 1000)
+			CHECK_EQ(sum, 1000 * min); /* memory stays small */
+		part = ls_s3_next_part(part, n);
+		CHECK(part <= LS_S3_PUT_MAX);
+	}
+	CHECK(sum >= 4 * tib);
+}
+
 TEST(s3_sweep_aborts_old_uploads_of_ours)
 {
 #define UPLOAD(key, id, at)                                     \
@@ -350,7 +373,7 @@ TEST(s3_sweep_aborts_old_uploads_of_ours)
 		    .reply = "<ListMultipartUploadsResult>" UPLOAD(
 			"db/0009/1.ltx", "old", "2020-01-01T00:00:00.000Z")
 			UPLOAD("db/0009/2.ltx", "new",
-			    "2999-01-01T00:00:00.000Z") UPLOAD("db/photo.jpg",
+			    "2200-01-01T00:00:00.000Z") UPLOAD("db/photo.jpg",
 			    "foreign", "2020-01-01T00:00:00.000Z")
 			    UPLOAD("dbx/0009/1.ltx", "neighbour",
 				"2020-01-01T00:00:00.000Z") "</"
