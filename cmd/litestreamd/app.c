@@ -4,7 +4,6 @@
 #include "base/sys.h"
 #include "cli.h"
 
-#include <curl/curl.h>
 #include <errno.h>
 #include <signal.h>
 #include <stdlib.h>
@@ -21,17 +20,6 @@ app_config(
 	if (rc == LS_OK)
 		ls_config_log_warnings(cfg);
 	return rc;
-}
-
-enum ls_rc
-app_net_new(struct ls_net **out, struct ls_err *e)
-{
-	static bool done; /* one thread: before any other starts */
-
-	if (!done && curl_global_init(CURL_GLOBAL_DEFAULT) != CURLE_OK)
-		return ls_err_set(e, LS_EIO, "cannot initialise libcurl");
-	done = true;
-	return ls_net_new(out, e);
 }
 
 /* ---- sources ---------------------------------------------------------------*/
@@ -83,7 +71,7 @@ app_source_open(struct app_source *s, const char *arg, const char *config,
 	ls_place_init(&s->own);
 	rc = ls_is_url(arg) ? from_url(s, arg, config, e)
 			    : from_config(s, arg, config, no_expand, e);
-	if (rc != LS_OK || (rc = app_net_new(&s->net, e)) != LS_OK ||
+	if (rc != LS_OK || (rc = ls_net_new(&s->net, e)) != LS_OK ||
 	    (rc = ls_store_open(s->place, s->net, &s->store, e)) != LS_OK ||
 	    (rc = ls_replica_new(s->store, &s->replica, e)) != LS_OK)
 		app_source_close(s);

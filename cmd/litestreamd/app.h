@@ -13,10 +13,6 @@
 enum ls_rc app_config(const char *path, bool no_expand, struct ls_config *cfg,
     struct ls_err *e) LS_MUST_CHECK;
 
-/* The connections of the process; curl is initialised here, once. The program
- * has one; free with ls_net_free. */
-enum ls_rc app_net_new(struct ls_net **out, struct ls_err *e) LS_MUST_CHECK;
-
 /* What `DB | URL` stands for. */
 struct app_source {
 	struct ls_config cfg;

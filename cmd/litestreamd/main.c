@@ -2,7 +2,7 @@
  *
  * What belongs to a process and not to a library is set here, before any
  * thread starts: SQLite's threading and caches, SIGPIPE, names of environment
- * variables, the first log sink. curl: app.c, when a store is opened.
+ * variables, the first log sink.
  */
 #include "app.h"
 #include "base/file.h"

@@ -283,22 +283,13 @@ start_control(struct run *r)
 }
 
 static enum ls_rc
-make_net(struct run *r, struct ls_err *e)
-{
-	for (size_t i = 0; i < r->cfg.n_dbs; i++)
-		if (strcmp(r->cfg.dbs[i].place.type, "file") != 0)
-			return app_net_new(&r->net, e);
-	return ls_net_new(&r->net, e); /* folders only: no TLS to set up */
-}
-
-static enum ls_rc
 run_all(struct run *r, struct ls_err *e)
 {
 	const struct ls_daemon_opts o = { r->f.once, r->f.force_snapshot };
 	enum ls_rc rc;
 
 	if ((rc = ls_capture_init(e)) != LS_OK ||
-	    (rc = make_net(r, e)) != LS_OK ||
+	    (rc = ls_net_new(&r->net, e)) != LS_OK ||
 	    (rc = restore_missing(r, e)) != LS_OK ||
 	    (rc = take_signals(r, e)) != LS_OK ||
 	    (rc = ls_daemon_new(&r->cfg, &o, r->net, &r->d, e)) != LS_OK)

@@ -1,8 +1,8 @@
 /* version.c -- `version`. */
+#include "app.h"
 #include "cli.h"
 #include "cmd.h"
 
-#include <curl/curl.h>
 #include <sqlite3.h>
 #include <sys/utsname.h>
 
@@ -30,7 +30,7 @@ cmd_version(int argc, char **argv)
 	(void)printf("Version:     %s\n", LS_VERSION);
 	(void)printf("Compiler:    %s\n", __VERSION__);
 	(void)printf("SQLite:      %s\n", sqlite3_libversion());
-	(void)printf("Libraries:   %s\n", curl_version());
+	(void)printf("Libraries:   %s\n", ls_net_library());
 	if (uname(&u) == 0)
 		(void)printf("OS/Arch:     %s/%s\n", u.sysname, u.machine);
 	return 0;

@@ -16,6 +16,12 @@ real_open(const char *path, int flags, mode_t mode)
 	return open(path, flags | O_CLOEXEC, mode);
 }
 
+static int
+real_linkfd(const char *from, const char *to)
+{
+	return linkat(AT_FDCWD, from, AT_FDCWD, to, AT_SYMLINK_FOLLOW);
+}
+
 static uint64_t
 clock_ns(clockid_t id)
 {
@@ -52,6 +58,12 @@ real_sleep(uint64_t ns)
 		;
 }
 
+static int
+real_lock_range(int fd, const struct flock *range)
+{
+	return fcntl(fd, F_OFD_SETLK, range);
+}
+
 const struct ls_sys ls_sys_real = {
 	.open = real_open,
 	.read = read,
@@ -64,10 +76,12 @@ const struct ls_sys ls_sys_real = {
 	.close = close,
 	.rename = rename,
 	.link = link,
+	.linkfd = real_linkfd,
 	.unlink = unlink,
 	.mkdir = mkdir,
 	.stat = stat,
 	.fstat = fstat,
+	.lock_range = real_lock_range,
 	.futimens = futimens,
 	.realloc = realloc,
 	.mono_ns = real_mono,

@@ -4,6 +4,7 @@
 #ifndef LS_SYS_H
 #define LS_SYS_H
 
+#include <fcntl.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <sys/stat.h>
@@ -23,11 +24,15 @@ struct ls_sys {
 	int (*close)(int fd);
 	int (*rename)(const char *from, const char *to);
 	int (*link)(const char *from, const char *to);
+	/* As link, but what `from` points to (/proc/self/fd/N). */
+	int (*linkfd)(const char *from, const char *to);
 	int (*unlink)(const char *path);
 	int (*mkdir)(const char *path, mode_t mode);
 	int (*stat)(const char *path, struct stat *st);
 	int (*fstat)(int fd, struct stat *st);
 	int (*futimens)(int fd, const struct timespec ts[2]);
+	/* fcntl F_OFD_SETLK: the lock belongs to the open file description. */
+	int (*lock_range)(int fd, const struct flock *range);
 	void *(*realloc)(void *p, size_t n);
 	uint64_t (*mono_ns)(void);  /* CLOCK_MONOTONIC */
 	uint64_t (*boot_ns)(void);  /* CLOCK_BOOTTIME: counts suspension too */

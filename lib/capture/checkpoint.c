@@ -199,7 +199,7 @@ rounds(struct ls_capture *c, struct ls_checkpointed *out, bool *whole,
 {
 	/* TRUNCATE is the emergency: a WAL that grows for ever is worse. */
 	uint32_t cap =
-	    out->mode == LS_CKPT_TRUNCATE ? 4 * LS_TAIL_MOST : LS_TAIL_MOST;
+	    out->mode == LS_CKPT_TRUNCATE ? LS_TAIL_EMERGENCY : LS_TAIL_MOST;
 	uint32_t most = LS_TAIL_MAX;
 	enum ls_rc rc = LS_OK;
 

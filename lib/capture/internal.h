@@ -15,7 +15,10 @@
 enum {
 	LS_TAIL_MAX = 200, /* frames captured under the write lock, at first */
 	LS_TAIL_MOST = 1000, /* ... when writers are faster than phase one */
-	LS_WAKE_MAX = 1000,  /* ... and when waking */
+	/* ... and when the WAL is at the emergency threshold: a writer of 250
+	 * MB/s leaves 3,000 to 10,000 frames a round. */
+	LS_TAIL_EMERGENCY = 16000,
+	LS_WAKE_MAX = 1000, /* ... and when waking */
 };
 
 /* ---- WAL frames, scanned ------------------------------------------------ */

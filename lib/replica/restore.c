@@ -13,6 +13,7 @@
  * (the command's business), which files to use (plan.c).
  */
 #include "replica/decode.h"
+#include "replica/output.h"
 
 #include "base/bytes.h"
 #include "base/file.h"
@@ -25,8 +26,8 @@
 
 /* ---- the output file ------------------------------------------------------*/
 
-static enum ls_rc
-make_parents(const char *output, struct ls_err *e)
+enum ls_rc
+ls_output_parents(const char *output, struct ls_err *e)
 {
 	char *dir = ls_dirname(output);
 	enum ls_rc rc = LS_OK;
@@ -40,8 +41,8 @@ make_parents(const char *output, struct ls_err *e)
 }
 
 /* A leftover of a killed restore is replaced. */
-static enum ls_rc
-create(const char *tmp, int *fd, struct ls_err *e)
+enum ls_rc
+ls_output_create(const char *tmp, int *fd, struct ls_err *e)
 {
 	if (ls_sys->unlink(tmp) != 0 && errno != ENOENT)
 		return ls_err_sys(e, errno, "remove %s", tmp);
@@ -74,7 +75,7 @@ fill(struct ls_chain *ch, const char *tmp, const struct ls_restore_opts *o,
 	int fd = -1;
 	enum ls_rc rc;
 
-	if ((rc = create(tmp, &fd, e)) != LS_OK)
+	if ((rc = ls_output_create(tmp, &fd, e)) != LS_OK)
 		return rc;
 	if ((rc = allocate(fd, tmp, size, e)) == LS_OK &&
 	    (rc = ls_decode_chain(ch, fd, o, proved, e)) == LS_OK)
@@ -87,8 +88,8 @@ fill(struct ls_chain *ch, const char *tmp, const struct ls_restore_opts *o,
 }
 
 /* Give the final name; when its folder cannot be synced, take it back. */
-static enum ls_rc
-publish(const char *tmp, const char *output, struct ls_err *e)
+enum ls_rc
+ls_output_publish(const char *tmp, const char *output, struct ls_err *e)
 {
 	enum ls_rc rc;
 
@@ -132,10 +133,10 @@ ls_restore(struct ls_replica *r, const struct ls_plan *plan,
 		return ls_err_nomem(e);
 	if ((rc = ls_chain_settle(
 		 &ch, r, plan, o->par, o->parallelism, c, e)) != LS_OK ||
-	    (rc = make_parents(o->output, e)) != LS_OK)
+	    (rc = ls_output_parents(o->output, e)) != LS_OK)
 		goto out;
 	if ((rc = fill(&ch, tmp, o, &proved, e)) == LS_OK)
-		rc = publish(tmp, o->output, e);
+		rc = ls_output_publish(tmp, o->output, e);
 	if (rc != LS_OK)
 		(void)ls_sys->unlink(tmp); /* else the next restore does */
 	else if (out != NULL)

@@ -18,7 +18,7 @@
 #include "base/bytes.h"
 #include "base/file.h"
 
-#include <curl/curl.h>
+#include "store/curl_lazy.h"
 
 #include <ctype.h>
 #include <pthread.h>
@@ -77,22 +77,38 @@ ls_http_new(struct ls_http **out, struct ls_err *e)
 
 	if (h == NULL)
 		return ls_err_nomem(e);
-	if ((h->share = curl_share_init()) == NULL) {
-		ls_free(h);
-		return ls_err_nomem(e);
-	}
 	h->limits = (struct ls_http_limits){ 10000, 30000, 60000 };
 	(void)pthread_mutex_init(&h->mu, NULL);
 	for (size_t i = 0; i < LS_COUNT(h->share_mu); i++)
 		(void)pthread_mutex_init(&h->share_mu[i], NULL);
-	(void)curl_share_setopt(h->share, CURLSHOPT_LOCKFUNC, share_lock);
-	(void)curl_share_setopt(h->share, CURLSHOPT_UNLOCKFUNC, share_unlock);
-	(void)curl_share_setopt(h->share, CURLSHOPT_USERDATA, h);
-	(void)curl_share_setopt(h->share, CURLSHOPT_SHARE, CURL_LOCK_DATA_DNS);
-	(void)curl_share_setopt(
-	    h->share, CURLSHOPT_SHARE, CURL_LOCK_DATA_SSL_SESSION);
 	*out = h;
 	return LS_OK;
+}
+
+/* The first request brings libcurl in. */
+static enum ls_rc
+start(struct ls_http *h, struct ls_err *e)
+{
+	enum ls_rc rc = ls_curl_load(e);
+
+	if (rc != LS_OK)
+		return rc;
+	(void)pthread_mutex_lock(&h->mu);
+	if (h->share == NULL && (h->share = curl_share_init()) != NULL) {
+		(void)curl_share_setopt(
+		    h->share, CURLSHOPT_LOCKFUNC, share_lock);
+		(void)curl_share_setopt(
+		    h->share, CURLSHOPT_UNLOCKFUNC, share_unlock);
+		(void)curl_share_setopt(h->share, CURLSHOPT_USERDATA, h);
+		(void)curl_share_setopt(
+		    h->share, CURLSHOPT_SHARE, CURL_LOCK_DATA_DNS);
+		(void)curl_share_setopt(
+		    h->share, CURLSHOPT_SHARE, CURL_LOCK_DATA_SSL_SESSION);
+	}
+	if (h->share == NULL)
+		rc = ls_err_nomem(e);
+	(void)pthread_mutex_unlock(&h->mu);
+	return rc;
 }
 
 static void
@@ -152,7 +168,8 @@ ls_http_free(struct ls_http *h)
 	if (h == NULL)
 		return;
 	conn_free_all(h->idle);
-	(void)curl_share_cleanup(h->share);
+	if (h->share != NULL)
+		(void)curl_share_cleanup(h->share);
 	(void)pthread_mutex_destroy(&h->mu);
 	for (size_t i = 0; i < LS_COUNT(h->share_mu); i++)
 		(void)pthread_mutex_destroy(&h->share_mu[i]);
@@ -600,7 +617,7 @@ ls_http_send(struct ls_http *h, const struct ls_http_req *q,
 	enum ls_rc rc;
 
 	ls_buf_clear(&r->error);
-	if ((rc = ls_call_check(c, e)) != LS_OK)
+	if ((rc = ls_call_check(c, e)) != LS_OK || (rc = start(h, e)) != LS_OK)
 		return rc;
 	if ((headers = header_list(q)) == NULL)
 		return ls_err_nomem(e);
@@ -622,5 +639,12 @@ ls_http_send(struct ls_http *h, const struct ls_http_req *q,
 int64_t
 ls_http_date(const char *s)
 {
-	return (int64_t)curl_getdate(s, NULL);
+	return ls_curl_load(NULL) == LS_OK ? (int64_t)curl_getdate(s, NULL) :
+					     -1;
+}
+
+const char *
+ls_net_library(void)
+{
+	return ls_curl_load(NULL) == LS_OK ? curl_version() : "no libcurl";
 }

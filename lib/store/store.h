@@ -65,9 +65,11 @@ char *ls_place_text(const struct ls_place *p);
 /* ---- the process's connections and credentials ---------------------------*/
 
 struct ls_net;
-/* curl_global_init is the program's. One per process is enough. */
+/* One per process is enough. */
 enum ls_rc ls_net_new(struct ls_net **out, struct ls_err *e) LS_MUST_CHECK;
 void ls_net_free(struct ls_net *n);
+/* Names and versions of the libraries behind it; borrowed. */
+const char *ls_net_library(void);
 /* Close connections that were not used for idle_ms (0: all idle ones). Finished
  * calls do this too; a program that goes quiet calls it once. */
 void ls_net_trim(struct ls_net *n, uint64_t idle_ms);

@@ -36,8 +36,10 @@ FAULTY(int, fsync, (int fd), (fd))
 FAULTY(int, ftruncate, (int fd, off_t n), (fd, n))
 FAULTY(int, rename, (const char *a, const char *b), (a, b))
 FAULTY(int, link, (const char *a, const char *b), (a, b))
+FAULTY(int, linkfd, (const char *a, const char *b), (a, b))
 FAULTY(int, mkdir, (const char *a, mode_t m), (a, m))
 FAULTY(int, futimens, (int fd, const struct timespec ts[2]), (fd, ts))
+FAULTY(int, lock_range, (int fd, const struct flock *r), (fd, r))
 
 static int
 f_fallocate(int fd, off_t o, off_t n)
@@ -120,8 +122,9 @@ fault_arm(int n, int err)
 	the_errno = err;
 	table.open = f_open, table.write = f_write, table.pwrite = f_pwrite;
 	table.fsync = f_fsync, table.ftruncate = f_ftruncate;
-	table.rename = f_rename, table.link = f_link, table.mkdir = f_mkdir;
+	table.rename = f_rename, table.link = f_link, table.linkfd = f_linkfd, table.mkdir = f_mkdir;
 	table.futimens = f_futimens;
+	table.lock_range = f_lock_range;
 	table.fallocate = f_fallocate, table.read = f_read;
 	table.pread = f_pread, table.realloc = f_realloc;
 }
