@@ -8,10 +8,10 @@
 #include "base/bytes.h"
 #include "base/file.h"
 #include "base/units.h"
+#include "daemon/mhd_lazy.h"
 
 #include <errno.h>
 #include <jansson.h>
-#include <microhttpd.h>
 #include <stdio.h>
 #include <sys/socket.h>
 #include <sys/un.h>
@@ -198,7 +198,7 @@ do_sync(struct call *c)
 static void
 do_txid(struct call *c)
 {
-	const char *arg = MHD_lookup_connection_value(c->conn,
+	const char *arg = ls_mhd.lookup_connection_value(c->conn,
 	    MHD_GET_ARGUMENT_KIND, "path");
 	struct ls_db_info *v = NULL;
 	struct ls_err e = { 0 };
@@ -292,15 +292,15 @@ static enum MHD_Result
 reply(struct MHD_Connection *conn, unsigned status, const char *type,
     const char *text)
 {
-	struct MHD_Response *r = MHD_create_response_from_buffer(strlen(text),
+	struct MHD_Response *r = ls_mhd.create_response_from_buffer(strlen(text),
 	    (void *)(uintptr_t)text, MHD_RESPMEM_MUST_COPY);
 	enum MHD_Result ok;
 
 	if (r == NULL)
 		return MHD_NO;
-	(void)MHD_add_response_header(r, "Content-Type", type);
-	ok = MHD_queue_response(conn, status, r);
-	MHD_destroy_response(r);
+	(void)ls_mhd.add_response_header(r, "Content-Type", type);
+	ok = ls_mhd.queue_response(conn, status, r);
+	ls_mhd.destroy_response(r);
 	return ok;
 }
 
@@ -414,8 +414,9 @@ ls_control_start(struct ls_daemon *d, const char *path, uint32_t mode,
 		return ls_err_nomem(e);
 	}
 	c->d = d;
-	if ((rc = listen_at(path, mode, &fd, e)) == LS_OK) {
-		c->http = MHD_start_daemon(MHD_USE_INTERNAL_POLLING_THREAD |
+	if ((rc = ls_mhd_load(e)) == LS_OK &&
+	    (rc = listen_at(path, mode, &fd, e)) == LS_OK) {
+		c->http = ls_mhd.start_daemon(MHD_USE_INTERNAL_POLLING_THREAD |
 			MHD_USE_THREAD_PER_CONNECTION | MHD_USE_POLL,
 		    0, NULL, NULL, on_request, c, MHD_OPTION_LISTEN_SOCKET, fd,
 		    MHD_OPTION_CONNECTION_LIMIT, (unsigned)CONNECTIONS,
@@ -443,7 +444,7 @@ ls_control_stop(struct ls_control *c)
 	if (c == NULL)
 		return;
 	(void)unlink(c->path);
-	MHD_stop_daemon(c->http);
+	ls_mhd.stop_daemon(c->http);
 	ls_free(c->path);
 	ls_free(c);
 }

@@ -165,7 +165,7 @@ plan(struct merge *m, const struct ls_merge_opts *o)
 		.flags = LS_LTX_NO_CHECKSUM,
 		.page_size = first->page_size,
 		.commit = last->commit,
-		.min_txid = first->min_txid,
+		.min_txid = o->from_one ? 1 : first->min_txid,
 		.max_txid = last->max_txid,
 		.timestamp_ms = last->timestamp_ms,
 		.node_id = o->node_id,
@@ -182,7 +182,7 @@ plan(struct merge *m, const struct ls_merge_opts *o)
 	}
 	if (o->prev_commit_known)
 		low = LS_MIN(low, o->prev_commit);
-	if (first->min_txid == 1)
+	if (m->h.min_txid == 1)
 		low = 0;
 	ls_complete_init(&m->complete, low, last->commit, first->page_size);
 }

@@ -25,6 +25,9 @@ struct ls_merge_opts {
 	/* The database's size before the first input, if it is known. */
 	bool prev_commit_known;
 	uint32_t prev_commit;
+	/* The first input holds every page of its state (a base whose own
+	 * min_txid is not 1): the output's min_txid is 1. */
+	bool from_one;
 	/* The output's node_id; its database checksum is that of the last
 	 * input. */
 	uint64_t node_id;

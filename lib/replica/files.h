@@ -16,6 +16,10 @@ struct ls_file *ls_files_newest(const struct ls_files *f);
 enum ls_rc ls_replica_list_from(struct ls_replica *r, const struct ls_par *par,
     const uint64_t from[LS_LEVELS], struct ls_files *out,
     const struct ls_call *c, struct ls_err *e) LS_MUST_CHECK;
+/* Append the files of a listing that a plan may use, in order: all but level-0
+ * files of a stale writer (plan.c). */
+enum ls_rc ls_plan_usable(const struct ls_files *all, struct ls_files *out,
+    struct ls_err *e) LS_MUST_CHECK;
 /* LS_ECORRUPT when the header is not that of the file's name. */
 enum ls_rc ls_file_matches(const struct ls_file *f,
     const struct ls_ltx_header *h, const char *key,

@@ -461,3 +461,21 @@ ls_replica_bounds(struct ls_replica *r, const struct ls_files *all,
 		*oldest_ns = from, *newest_ns = to;
 	return rc;
 }
+
+/* ---- for points, retention and verify --------------------------------------*/
+
+enum ls_rc
+ls_plan_usable(
+    const struct ls_files *all, struct ls_files *out, struct ls_err *e)
+{
+	enum ls_rc rc;
+	struct view w;
+
+	if ((rc = view_make(&w, all, e)) != LS_OK)
+		return rc;
+	for (int l = 0; rc == LS_OK && l < LS_LEVELS; l++)
+		for (size_t i = 0; rc == LS_OK && i < w.n[l]; i++)
+			rc = ls_files_add(out, &w.lv[l][i], e);
+	view_fini(&w);
+	return rc;
+}

@@ -2,41 +2,26 @@
 #define LS_CURL_LAZY_C
 #include "store/curl_lazy.h"
 
-#include <dlfcn.h>
+#include "base/dl.h"
+
 #include <pthread.h>
 #include <stdio.h>
-#include <string.h>
 
 struct ls_curl ls_curl;
 
 static pthread_once_t once = PTHREAD_ONCE_INIT;
 static char why[256]; /* it failed */
 
-static bool
-find(void *lib, const char *name, void *fn)
-{
-	void *p = dlsym(lib, name);
-
-	memcpy(fn, &p, sizeof p); /* POSIX: function pointers fit */
-	if (p == NULL)
-		(void)snprintf(why, sizeof why, "libcurl has no %s", name);
-	return p != NULL;
-}
-
 static void
 load(void)
 {
-	void *lib = dlopen("libcurl.so.4", RTLD_NOW | RTLD_LOCAL);
-	bool ok = true;
-
-	if (lib == NULL) {
-		(void)snprintf(why, sizeof why, "%s", dlerror());
-		return;
-	}
-#define X(name) ok = ok && find(lib, "curl_" #name, &ls_curl.name);
-	LS_CURL_CALLS(X)
+#define X(name) { "curl_" #name, &ls_curl.name },
+	static const struct ls_dl_name names[] = { LS_CURL_CALLS(X) { NULL,
+	    NULL } };
 #undef X
-	if (ok && ls_curl.global_init(CURL_GLOBAL_DEFAULT) != CURLE_OK)
+
+	if (ls_dl_load("libcurl.so.4", names, why, sizeof why) &&
+	    ls_curl.global_init(CURL_GLOBAL_DEFAULT) != CURLE_OK)
 		(void)snprintf(why, sizeof why, "libcurl does not start");
 }
 
