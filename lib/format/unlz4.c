@@ -24,8 +24,7 @@ struct ls_unlz4 {
 };
 
 enum ls_rc
-ls_unlz4_new(
-    ls_source *src, void *arg, struct ls_unlz4 **out, struct ls_err *e)
+ls_unlz4_new(ls_source *src, void *arg, struct ls_unlz4 **out, struct ls_err *e)
 {
 	struct ls_unlz4 *z = ls_zalloc(sizeof *z);
 
@@ -81,14 +80,14 @@ ls_unlz4_source(
 		in = z->have - z->at;
 		if (in == 0 && !z->inside && z->any)
 			return LS_OK;
-		left =
-		    LZ4F_decompress(z->ctx, buf, &out, z->in + z->at, &in, NULL);
+		left = LZ4F_decompress(
+		    z->ctx, buf, &out, z->in + z->at, &in, NULL);
 		if (LZ4F_isError(left))
 			return ls_err_set(e, LS_ECORRUPT,
-			    "LZ4 frame is damaged: %s", LZ4F_getErrorName(left));
+			    "LZ4 frame is damaged: %s",
+			    LZ4F_getErrorName(left));
 		if (in == 0 && out == 0 && z->eof)
-			return ls_err_set(
-			    e, LS_ESHORT, "LZ4 data is cut off");
+			return ls_err_set(e, LS_ESHORT, "LZ4 data is cut off");
 		z->any = true;
 		z->inside = left != 0;
 		z->at += in;

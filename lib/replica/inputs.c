@@ -61,7 +61,8 @@ static enum ls_rc
 fetch(struct ls_input *s, struct ls_err *e)
 {
 	struct ls_inputs *in = s->in;
-	uint64_t left = s->size ? s->size - s->next : in->block;
+	uint64_t left = s->size ? s->size - s->next :
+		s->f.size > s->next ? s->f.size - s->next : in->block;
 	struct ls_get g = { .off = s->next,
 		.len = LS_MIN(left, (uint64_t)in->block) };
 	struct ls_got got = { 0 };

@@ -133,8 +133,8 @@ on_snapshot(void *arg, const struct ls_object *o)
 	if (!parse_snapshot(last_part(o->key), &f.index))
 		return true;
 	memcpy(f.generation, s->generation, sizeof f.generation);
-	s->rc = grow(
-	    &s->l->v, s->l->n, &s->l->cap, sizeof f, OBJECTS_MAX, s->e);
+	s->rc =
+	    grow(&s->l->v, s->l->n, &s->l->cap, sizeof f, OBJECTS_MAX, s->e);
 	if (s->rc == LS_OK)
 		s->l->v[s->l->n++] = f;
 	return s->rc == LS_OK;
@@ -148,8 +148,8 @@ list_snapshots(struct ls_store *st, const char *generation,
 	char prefix[LS_KEY_MAX];
 	enum ls_rc rc;
 
-	(void)snprintf(prefix, sizeof prefix, "generations/%s/snapshots/",
-	    generation);
+	(void)snprintf(
+	    prefix, sizeof prefix, "generations/%s/snapshots/", generation);
 	rc = ls_store_list(st, prefix, NULL, on_snapshot, &s, c, e);
 	return rc == LS_OK ? s.rc : rc;
 }
@@ -164,8 +164,7 @@ ls_legacy_list(struct ls_store *st, struct ls_legacy *out,
 
 	if (strcmp(type, "file") != 0 && strcmp(type, "s3") != 0)
 		return LS_OK;
-	rc =
-	    ls_store_list_dirs(st, "generations/", on_generation, &g, c, e);
+	rc = ls_store_list_dirs(st, "generations/", on_generation, &g, c, e);
 	if (rc == LS_OK)
 		rc = g.rc;
 	out->generations = g.n;
@@ -238,7 +237,8 @@ ls_legacy_segments(struct ls_store *st, const char *generation,
 	char prefix[LS_KEY_MAX];
 	enum ls_rc rc;
 
-	(void)snprintf(prefix, sizeof prefix, "generations/%s/wal/", generation);
+	(void)snprintf(
+	    prefix, sizeof prefix, "generations/%s/wal/", generation);
 	rc = ls_store_list(st, prefix, NULL, on_segment, &s, c, e);
 	if (rc == LS_OK)
 		rc = s.rc;
@@ -283,8 +283,7 @@ ls_legacy_bounds(struct ls_store *st, const struct ls_legacy *l,
 		if (i == 0 || s->created_ns < oldest)
 			oldest = s->created_ns;
 		newest = LS_MAX(newest, s->created_ns);
-		if (i > 0 &&
-		    strcmp(s->generation, l->v[i - 1].generation) == 0)
+		if (i > 0 && strcmp(s->generation, l->v[i - 1].generation) == 0)
 			continue; /* its segments were looked at */
 		rc = generation_newest(st, s->generation, &newest, c, e);
 		if (rc != LS_OK)

@@ -48,8 +48,7 @@ enum ls_rc ls_legacy_preferred(struct ls_store *st, const struct ls_legacy *l,
  * LS_EGAP "missing WAL segment: expected i/o, got i/o" and "missing WAL
  * index: ...". out->txid is 0. */
 enum ls_rc ls_legacy_restore(struct ls_store *st, const struct ls_legacy *l,
-    int64_t before_ns, const struct ls_restore_opts *o,
-    struct ls_restored *out, const struct ls_call *c,
-    struct ls_err *e) LS_MUST_CHECK;
+    int64_t before_ns, const struct ls_restore_opts *o, struct ls_restored *out,
+    const struct ls_call *c, struct ls_err *e) LS_MUST_CHECK;
 
 #endif

@@ -13,8 +13,7 @@
 #include "base/units.h"
 #include "store/uri.h"
 
-#include <openssl/evp.h>
-#include <openssl/hmac.h>
+#include "store/crypto_lazy.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -46,8 +45,12 @@ ls_sha256_hex(
 {
 	uint8_t md[EVP_MAX_MD_SIZE];
 	const void *p = body.n > 0 ? (const void *)body.p : "";
+	enum ls_rc rc = ls_crypto_load(e);
 
-	if (EVP_Digest(p, body.n, md, NULL, EVP_sha256(), NULL) != 1)
+	if (rc != LS_OK)
+		return rc;
+	if (ls_crypto.f_EVP_Digest(
+		p, body.n, md, NULL, ls_crypto.f_EVP_sha256(), NULL) != 1)
 		return ls_err_nomem(e);
 	hex(md, HASH, out);
 	return LS_OK;
@@ -57,28 +60,33 @@ enum ls_rc
 ls_sha256_fd(int fd, uint64_t off, uint64_t n, char out[static LS_SHA256_HEX],
     struct ls_err *e)
 {
-	enum ls_rc rc = LS_OK;
+	enum ls_rc rc = ls_crypto_load(e);
 	uint8_t md[EVP_MAX_MD_SIZE];
-	EVP_MD_CTX *ctx = EVP_MD_CTX_new();
-	uint8_t *buf = ls_alloc(PIECE);
+	EVP_MD_CTX *ctx;
+	uint8_t *buf;
 
+	if (rc != LS_OK)
+		return rc;
+	ctx = ls_crypto.f_EVP_MD_CTX_new();
+	buf = ls_alloc(PIECE);
 	if (ctx == NULL || buf == NULL ||
-	    EVP_DigestInit_ex(ctx, EVP_sha256(), NULL) != 1)
+	    ls_crypto.f_EVP_DigestInit_ex(
+		ctx, ls_crypto.f_EVP_sha256(), NULL) != 1)
 		rc = ls_err_nomem(e);
 	while (rc == LS_OK && n > 0) {
 		size_t k = (size_t)LS_MIN(n, (uint64_t)PIECE);
 
 		if ((rc = ls_pread_all(fd, buf, k, off, e)) != LS_OK)
 			break;
-		if (EVP_DigestUpdate(ctx, buf, k) != 1)
+		if (ls_crypto.f_EVP_DigestUpdate(ctx, buf, k) != 1)
 			rc = ls_err_nomem(e);
 		off += k, n -= k;
 	}
-	if (rc == LS_OK && EVP_DigestFinal_ex(ctx, md, NULL) != 1)
+	if (rc == LS_OK && ls_crypto.f_EVP_DigestFinal_ex(ctx, md, NULL) != 1)
 		rc = ls_err_nomem(e);
 	if (rc == LS_OK)
 		hex(md, HASH, out);
-	EVP_MD_CTX_free(ctx);
+	ls_crypto.f_EVP_MD_CTX_free(ctx);
 	ls_free(buf);
 	return rc;
 }
@@ -89,13 +97,17 @@ ls_md5_base64(
 {
 	uint8_t md[EVP_MAX_MD_SIZE];
 	const void *p = body.n > 0 ? (const void *)body.p : "";
+	enum ls_rc rc = ls_crypto_load(e);
 
-	if (EVP_Digest(p, body.n, md, NULL, EVP_md5(), NULL) != 1)
+	if (rc != LS_OK)
+		return rc;
+	if (ls_crypto.f_EVP_Digest(
+		p, body.n, md, NULL, ls_crypto.f_EVP_md5(), NULL) != 1)
 		return ls_err_hint(e,
 		    ls_err_set(e, LS_EUNSUPPORTED,
 			"MD5 is switched off in this machine's OpenSSL"),
 		    "set require-content-md5: false");
-	(void)EVP_EncodeBlock((uint8_t *)out, md, 16);
+	(void)ls_crypto.f_EVP_EncodeBlock((uint8_t *)out, md, 16);
 	return LS_OK;
 }
 
@@ -106,16 +118,18 @@ ls_sse_key_md5(
 	/* 32 bytes are 44 characters, the last one a '='. */
 	enum { CHARS = 44 };
 	uint8_t raw[CHARS];
-	enum ls_rc rc;
+	enum ls_rc rc = ls_crypto_load(e);
 
+	if (rc != LS_OK)
+		return rc;
 	if (strlen(key) != CHARS || key[CHARS - 1] != '=' ||
 	    key[CHARS - 2] == '=' ||
-	    EVP_DecodeBlock(raw, (const uint8_t *)key, CHARS) !=
+	    ls_crypto.f_EVP_DecodeBlock(raw, (const uint8_t *)key, CHARS) !=
 		LS_SSE_KEY_BYTES + 1)
 		return ls_err_set(e, LS_EINVALID,
 		    "sse-customer-key must be the base64 of 32 bytes");
 	rc = ls_md5_base64(LS_SPAN(raw, LS_SSE_KEY_BYTES), out, e);
-	OPENSSL_cleanse(raw, sizeof raw);
+	ls_crypto.f_OPENSSL_cleanse(raw, sizeof raw);
 	return rc;
 }
 
@@ -125,9 +139,12 @@ hmac(const uint8_t *key, size_t n, const char *text, uint8_t out[static HASH],
 {
 	unsigned len = 0;
 	uint8_t md[EVP_MAX_MD_SIZE];
+	enum ls_rc rc = ls_crypto_load(e);
 
-	if (HMAC(EVP_sha256(), key, (int)n, (const uint8_t *)text, strlen(text),
-		md, &len) == NULL)
+	if (rc != LS_OK)
+		return rc;
+	if (ls_crypto.f_HMAC(ls_crypto.f_EVP_sha256(), key, (int)n,
+		(const uint8_t *)text, strlen(text), md, &len) == NULL)
 		return ls_err_nomem(e);
 	memcpy(out, md, HASH);
 	return LS_OK;
@@ -252,7 +269,7 @@ signing_key(
 	    (rc = hmac(key, HASH, "s3", key, e)) == LS_OK)
 		rc = hmac(key, HASH, "aws4_request", key, e);
 	if (first.p != NULL)
-		OPENSSL_cleanse(first.p, first.cap);
+		ls_crypto.f_OPENSSL_cleanse(first.p, first.cap);
 	ls_buf_free(&first);
 	return rc;
 }
@@ -296,7 +313,7 @@ ls_sigv4_sign(const struct ls_sigv4 *in, struct ls_buf *out, struct ls_err *e)
 	    "SignedHeaders=%s, Signature=%s",
 	    in->cred.key_id, in->amz_date, in->region, ls_buf_str(&names), sig);
 out:
-	OPENSSL_cleanse(key, sizeof key);
+	ls_crypto.f_OPENSSL_cleanse(key, sizeof key);
 	ls_buf_free(&names);
 	ls_buf_free(&sts);
 	return rc;
