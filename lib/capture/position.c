@@ -17,7 +17,7 @@
  *      run. (tests: killed_after_the_file, record_lost)
  *  (4) THE PAGE MAP belongs to a TXID; newer spool files are applied to it. A
  *      checksum in the newest header that the map does not have makes it
- *      invalid. (test: map_catches_up_from_the_spool)
+ *      invalid. (tests: killed_after_the_file, merged_spool_goes_back)
  * Anything else is a difference, or without a map a whole copy. */
 #include "capture/internal.h"
 

@@ -6,7 +6,7 @@
  *  (2) LOCKED, NOT BUSY. When the write lock cannot be had in our RESTART,
  *      SQLITE_BUSY would make SQLite fall back to PASSIVE silently, without
  *      the lock, and backfill what is not captured; SQLITE_LOCKED makes it
- *      give up. (test: restart_gives_up_when_the_writer_stays)
+ *      give up. (test: a_busy_lock_is_no_passive_checkpoint)
  *  (3) READERS NEVER RECOVER. Recovery needs the lock that the guard holds, so
  *      a reader whose header is torn would retry for 10 s. Asking for
  *      WAL_WRITE_LOCK is how it shows; it fails at once. (test:

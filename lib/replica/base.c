@@ -46,17 +46,49 @@ check_lineage(
 	return LS_OK;
 }
 
+/* Leave out most of what first_of_size would, without opening it. */
 static enum ls_rc
-make(struct ls_replica *r, const struct ls_plan *p, size_t n,
+drop_other_sizes(struct ls_replica *r, struct ls_file **v, size_t *n,
+    const struct ls_call *c, struct ls_err *e)
+{
+	struct ls_file *last = &(*v)[*n - 1];
+	size_t keep = 1;
+	enum ls_rc rc;
+
+	if ((rc = ls_replica_header(r, last, NULL, c, e)) != LS_OK ||
+	    (rc = ls_replica_header(r, &(*v)[0], NULL, c, e)) != LS_OK ||
+	    (*v)[0].page_size == last->page_size)
+		return rc;
+	for (; keep < *n; keep++) {
+		struct ls_file *f = last - keep;
+
+		if ((rc = ls_replica_header(r, f, NULL, c, e)) != LS_OK)
+			return rc;
+		if (f->page_size != last->page_size)
+			break;
+	}
+	*v += *n - keep;
+	*n = keep;
+	return LS_OK;
+}
+
+static enum ls_rc
+make(struct ls_replica *r, struct ls_file *v, size_t n,
     const struct ls_compact_opts *o, struct ls_stored *s,
     const struct ls_call *c, struct ls_err *e)
 {
-	struct ls_inputs in;
+	struct ls_inputs in = { .n = 0 };
 	struct ls_merge_opts m = { .from_one = true };
 	size_t first;
 	enum ls_rc rc;
 
-	if ((rc = ls_inputs_open(&in, r, p->files.v, n, o, c, e)) == LS_OK) {
+	if ((rc = drop_other_sizes(r, &v, &n, c, e)) != LS_OK)
+		return rc;
+	if (n > ls_inputs_limit(v[n - 1].page_size))
+		return ls_err_set(e, LS_ERANGE,
+		    "%zu files make TXID %016llx, too many to merge at once", n,
+		    (unsigned long long)v[n - 1].max_txid);
+	if ((rc = ls_inputs_open(&in, r, v, n, o, c, e)) == LS_OK) {
 		first = first_of_size(&in);
 		if ((rc = check_lineage(&in, first, &m.node_id, e)) == LS_OK)
 			rc = ls_inputs_store(&in, first, n - first, &m,
@@ -92,7 +124,7 @@ ls_base_make(struct ls_replica *r, uint64_t txid,
 		goto out;
 	if (txid == 0)
 		n = LS_MIN(n, ls_inputs_limit(last->page_size));
-	rc = make(r, &p, n, o, &s, c, e);
+	rc = make(r, p.files.v, n, o, &s, c, e);
 	if (rc == LS_OK) {
 		*made = s.h.max_txid;
 		if (state[LS_SNAPSHOT_LEVEL].known &&

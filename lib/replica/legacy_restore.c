@@ -22,6 +22,7 @@
 
 #include "base/bytes.h"
 #include "base/file.h"
+#include "base/log.h"
 #include "base/sys.h"
 #include "format/unlz4.h"
 #include "format/wal.h"

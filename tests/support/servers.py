@@ -3,6 +3,11 @@ Ceph RGW from Debian's packages, and MinIO where it is installed.
 
     servers.py up STATE      start a shared Ceph RGW, write STATE when ready
     servers.py down STATE    stop it
+    servers.py run STATE COMMAND...
+                             run a command against it, and once more against
+                             MinIO where that is installed; the place is in
+                             LS_TEST_S3_URL, ..._KEY and ..._SECRET. Status
+                             77: there is no server
 `up` leaves a supervisor behind that owns the daemons as its children. It ends
 with them when told to, or when the process that ran `up` (ctest) is gone, so a
 killed test run leaves nothing. STATE says {"available": false, "why"} where
@@ -283,8 +288,34 @@ def down(state):
     return 0
 
 
+def run(state, command):
+    found = []
+    s3, why = shared(state)
+    if s3:
+        found.append(("Ceph RGW", s3, None))
+    else:
+        print(f"SKIP: {why}")
+    if Minio.binary():
+        m = Minio().start()
+        found.append(("MinIO", m.client(), m))
+    status = 0 if found else 77
+    for name, client, own in found:
+        print(f"against {name}", flush=True)
+        bucket = f"run{os.getpid()}"
+        client.make_bucket(bucket)
+        env = clean_env(LS_TEST_S3_URL=client.url(bucket, "t"),
+                        LS_TEST_S3_KEY=client.key,
+                        LS_TEST_S3_SECRET=client.secret)
+        status = subprocess.run(command, env=env).returncode or status
+        if own:
+            own.stop()
+    return status
+
+
 if __name__ == "__main__":
-    if len(sys.argv) == 4 and sys.argv[1] == "serve":
+    if len(sys.argv) > 3 and sys.argv[1] == "run":
+        sys.exit(run(sys.argv[2], sys.argv[3:]))
+    elif len(sys.argv) == 4 and sys.argv[1] == "serve":
         serve(sys.argv[2], int(sys.argv[3]))
     elif len(sys.argv) == 3 and sys.argv[1] in ("up", "down"):
         sys.exit({"up": up, "down": down}[sys.argv[1]](sys.argv[2]))

@@ -115,6 +115,52 @@ TEST(restart_gives_up_when_the_writer_stays)
 	check_merged_is_file("db");
 }
 
+static struct ls_capture *hooked;
+static struct app *late;
+static int late_rows;
+
+/* The hook sleeps because `late` holds the write lock: it commits, and takes
+ * the lock again before anybody else can. */
+static void
+committing_sleep(uint64_t ns)
+{
+	if (late_rows > 0) {
+		late_rows = 0;
+		app_ok(late, "COMMIT; BEGIN IMMEDIATE");
+	}
+	ls_sys_real.sleep_ns(ns);
+}
+
+TEST(a_busy_lock_is_no_passive_checkpoint)
+{
+	static struct ls_sys table;
+	struct ls_checkpointed k;
+	struct ls_err e = { 0 };
+	struct ls_capture *c;
+	struct app a;
+
+	fresh(&a, "db");
+	c = hooked = cap_open("db");
+	(void)cap_step(c);
+	app_ok(&a, "BEGIN IMMEDIATE; INSERT INTO t VALUES(1, 'late')");
+	late = &a;
+	late_rows = 1;
+	table = ls_sys_real;
+	table.sleep_ns = committing_sleep;
+	ls_sys = &table;
+	CHECK_OK(ls_capture_checkpoint(c, LS_CKPT_RESTART, &k, &e));
+	ls_sys = &ls_sys_real;
+	CHECK_EQ(late_rows, 0);
+	CHECK(k.writer_stayed && !k.restarted);
+	CHECK(ls_guard_backfilled(&c->guard) <= c->pos.frame);
+	app_ok(&a, "COMMIT");
+	CHECK_EQ(cap_step(c).kind, LS_CAP_FRAMES);
+	cap_truncate(c);
+	app_close(&a);
+	cap_close(c);
+	check_merged_is_file("db");
+}
+
 static void
 tear(struct ls_capture *c)
 {
@@ -157,7 +203,6 @@ TEST(torn_header_is_recovered)
 	check_merged_is_file("db");
 }
 
-static struct ls_capture *hooked;
 static int tears;
 
 static uint64_t
@@ -200,9 +245,6 @@ TEST(hook_meets_a_torn_header)
 	cap_close(c);
 	check_merged_is_file("db");
 }
-
-static struct app *late;
-static int late_rows;
 
 static uint64_t
 writing_clock(void)
@@ -330,6 +372,8 @@ TEST(view_of_a_backfilled_wal)
 	CHECK_EQ(v->mark, 0);
 	CHECK_OK(ls_view_page(v, 2, before, &e));
 	app_ok(&a, "UPDATE t SET y='new'"); /* restarts the WAL under it */
+	for (int i = 0; i < 6; i++)	    /* ... and overwrites its frames */
+		app_ok(&a, "UPDATE t SET y='new%d'", i);
 	CHECK_EQ(cap_step(c).kind, LS_CAP_FRAMES);
 	CHECK_EQ(cap_header(c, info.txid + 1).wal_offset, 32);
 	v->block_n = 0;

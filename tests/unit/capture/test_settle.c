@@ -226,33 +226,55 @@ TEST(closed_by_the_last_application)
 	finish(c, &a);
 }
 
-TEST(lookalike_appended_then_restarted)
+/* Parked at frame N of a short generation in a long file; then somebody
+ * recovers, appends behind N, checkpoints and restarts. With a limit the file
+ * is cut behind frame N, which hides what was appended. */
+static void
+append_then_restart(struct app *a, struct ls_capture *c, bool cut)
 {
-	struct app a;
-	struct ls_capture *c = start(&a);
-
-	app_ok(&a, "REPLACE INTO t VALUES(0, randomblob(400000))");
-	cap_truncate(c); /* then one long generation, and a short one */
-	app_ok(&a, "REPLACE INTO t VALUES(0, randomblob(400000))");
-	(void)cap_step(c);
 	struct ls_checkpointed k;
 	struct ls_err e = { 0 };
-	CHECK_OK(ls_capture_checkpoint(c, LS_CKPT_RESTART, &k, &e));
-	app_ok(&a, "INSERT INTO t VALUES(2, 'short')");
+	int64_t size;
+	uint32_t n;
+
+	app_ok(a, "REPLACE INTO t VALUES(0, randomblob(400000))");
 	(void)cap_step(c);
-	app_kill(&a);
+	CHECK_OK(ls_capture_checkpoint(c, LS_CKPT_RESTART, &k, &e));
+	for (int i = 0; i < 6; i++)
+		app_ok(a, "REPLACE INTO t VALUES(2, 'short %d')", i);
+	(void)cap_step(c);
+	n = c->pos.frame;
+	CHECK(n >= 6);
+	app_kill(a);
 	park(c);
-	int64_t size = ls_file_size(T("db-wal"));
+	size = ls_file_size(T("db-wal"));
 	CHECK(unlink(T("db-shm")) == 0);
-	app_start(&a, "db"); /* recovers all N frames, appends behind them */
-	app_ok(&a, "INSERT INTO t VALUES(3, 'appended')");
-	CHECK_EQ(app_int(&a, "PRAGMA wal_checkpoint(RESTART)"), 0);
-	app_ok(&a, "PRAGMA user_version=5"); /* one frame of a new generation */
-	CHECK_EQ(ls_file_size(T("db-wal")), size);
-	c = cap_open("db");
-	CHECK(due(c));
-	CHECK_EQ(cap_step(c).kind, LS_CAP_DIFF);
-	finish(c, &a);
+	app_start(a, "db");
+	app_ok(a, "INSERT INTO t VALUES(3, 'appended')");
+	CHECK_EQ(app_int(a, "PRAGMA wal_checkpoint(RESTART)"), 0);
+	if (cut)
+		app_ok(a, "PRAGMA journal_size_limit=%u", 32 + n * 4120);
+	app_ok(a, "PRAGMA user_version=5"); /* one frame, a new generation */
+	CHECK_EQ(ls_file_size(T("db-wal")), cut ? 32 + n * 4120 : size);
+}
+
+TEST(lookalike_appended_then_restarted)
+{
+	for (int cut = 0; cut < 2; cut++) {
+		char *meta = ls_meta_path(T("db"));
+		struct ls_err e = { 0 };
+		struct app a;
+		struct ls_capture *c = start(&a);
+
+		append_then_restart(&a, c, cut);
+		c = cap_open("db");
+		CHECK(due(c));
+		CHECK_EQ(cap_step(c).kind, LS_CAP_DIFF);
+		finish(c, &a);
+		CHECK(unlink(T("db")) == 0);
+		CHECK_OK(ls_remove_tree(meta, &e));
+		ls_free(meta);
+	}
 }
 
 TEST(lookalike_restarted_twice)

@@ -6,6 +6,7 @@
 #include "format/crc64.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -108,6 +109,8 @@ TEST(guard_refuses_every_checkpoint)
 {
 	static const char *const modes[] = { "PASSIVE", "FULL", "RESTART",
 		"TRUNCATE" };
+	struct ls_checkpointed k;
+	struct ls_err e = { 0 };
 	struct ls_capture *c;
 	struct app a;
 	int64_t size;
@@ -132,8 +135,13 @@ TEST(guard_refuses_every_checkpoint)
 	CHECK(ls_file_size(T("db-wal")) > size);
 	(void)cap_drain(c);
 	check_merged_is_view(c, "db");
-	cap_close(c);
 	app_start(&a, "db");
+	/* Our own checkpoints and recoveries do not give the lock away. */
+	CHECK_OK(ls_capture_checkpoint(c, LS_CKPT_RESTART, &k, &e));
+	CHECK_EQ(app_int(&a, "PRAGMA wal_checkpoint"), 1);
+	CHECK_OK(ls_capture_recover(c, &e));
+	CHECK_EQ(app_int(&a, "PRAGMA wal_checkpoint"), 1);
+	cap_close(c);
 	CHECK_EQ(app_int(&a, "PRAGMA wal_checkpoint(TRUNCATE)"), 0);
 	CHECK_EQ(ls_file_size(T("db-wal")), 0);
 	app_close(&a);
@@ -454,4 +462,50 @@ TEST(status_and_names)
 	ls_free(meta);
 	app_close(&a);
 	cap_close(c);
+}
+
+TEST(damaged_frame_is_a_gap)
+{
+	struct ls_captured got;
+	struct ls_err e = { 0 };
+	struct ls_capture *c;
+	struct app a;
+	uint8_t byte = 0;
+	int fd;
+
+	fresh(&a, "db", 4096);
+	c = cap_open("db");
+	(void)cap_step(c);
+	app_ok(&a, "INSERT INTO t VALUES(1, zeroblob(50000))");
+	fd = open(T("db-wal"), O_RDWR);
+	CHECK(fd >= 0);
+	CHECK_EQ(pread(fd, &byte, 1, ls_file_size(T("db-wal")) - 10), 1);
+	byte ^= 1;
+	CHECK_EQ(pwrite(fd, &byte, 1, ls_file_size(T("db-wal")) - 10), 1);
+	(void)close(fd);
+	CHECK_RC(ls_capture_step(c, &got, &e), LS_EAGAIN);
+	CHECK_EQ(c->due, LS_DUE_DIFF);
+	CHECK_EQ(c->pos.txid, 1);
+	got = cap_step(c); /* what the application reads is what counts */
+	CHECK_EQ(got.kind, LS_CAP_DIFF);
+	CHECK(got.reason[0] != '\0');
+	check_merged_is_view(c, "db");
+	app_close(&a);
+	cap_close(c);
+}
+
+TEST(incomplete_growth_is_refused)
+{
+	struct ls_winner v[4] = { { 1, 9, 0 }, { 4, 9, 0 }, { 5, 9, 0 },
+		{ 6, 9, 0 } };
+	uint32_t lock = 0x40000000 / 65536 + 1;
+
+	CHECK(ls_winners_complete(v, 4, 3, 6, 4096));
+	CHECK(!ls_winners_complete(v, 4, 2, 6, 4096)); /* page 3 is missing */
+	CHECK(!ls_winners_complete(v, 3, 3, 6, 4096)); /* page 6 is missing */
+	CHECK(ls_winners_complete(v, 1, 6, 6, 4096));
+	CHECK(ls_winners_complete(v, 0, 6, 4, 4096)); /* it shrinks */
+	v[0].pgno = lock - 1, v[1].pgno = lock + 1;
+	CHECK(ls_winners_complete(v, 2, lock - 2, lock + 1, 65536));
+	CHECK(!ls_winners_complete(v, 2, lock - 2, lock + 1, 4096));
 }

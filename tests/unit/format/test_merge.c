@@ -138,7 +138,7 @@ check_merge(const struct history *s, size_t from, size_t to, size_t chunk)
 {
 	struct inputs k;
 	struct expect x = { s, from, to, 1 };
-	struct ls_merge_opts o = { true, s->commit[from], 99 };
+	struct ls_merge_opts o = { true, s->commit[from], false, 99 };
 	struct kit_sink out = KIT_SINK;
 	struct ls_ltx_header h, stored;
 	struct ls_merge_input again;
@@ -256,7 +256,8 @@ TEST(merge_incomplete)
 		{ 7, { 6 } } };
 	static const struct given snap[] = { { 3, { 1, 2, 3 } }, { 4, { 1 } } };
 	struct ls_merge_opts none = { .node_id = 1 };
-	struct ls_merge_opts prev7 = { true, 7, 1 }, prev6 = { true, 6, 1 };
+	struct ls_merge_opts prev7 = { true, 7, false, 1 },
+			     prev6 = { true, 6, false, 1 };
 	struct ls_err e = { 0 };
 
 	CHECK_RC(merge_given(grow, 2, 5, &none, NULL, &e), LS_ECORRUPT);

@@ -1,0 +1,487 @@
+/* retain.c -- delete what no restore point needs any more. See retain.h.
+ *
+ * (1) NOTHING GOES BEFORE THE PROOF. The choice below is simple and local; the
+ *     proof is not made from the same rules but by looking for a plan to every
+ *     point of the window in the listing as it would be afterwards. If one is
+ *     lost, nothing is deleted. (tests: planted_wrong_deletion_is_refused,
+ *     thirty_days)
+ * (2) THE WINDOW HAS A BASE: of the full copies at or before its begin the
+ *     newest stays, whatever its age, since the points right behind the begin
+ *     stand on it. (Upstream keeps the newest of all only, and keeps this one
+ *     in effect by looking once a snapshot interval.) (test: window_has_a_base)
+ * (3) TIME IS THE HEADERS' for full copies, as far as it can be believed: it
+ *     does not decrease with TXID, the future is now, and a clock that jumped
+ *     ahead is not believed for an hour. Level 0 goes by the time of upload as
+ *     listed, which is what fencing counts from. (tests: clock_set_back,
+ *     clock_jumps_ahead)
+ * (4) ORDER: levels 0 to 8 first, level 9 last: when deleting is cut short, the
+ *     full copies that tell the floor are still there the next time.
+ * (5) ONLY OURS. A file above our newest TXID is another writer's, and then
+ *     nothing is deleted. (test: retention_is_fenced)
+ */
+#include "replica/retain.h"
+
+#include "base/bytes.h"
+#include "base/log.h"
+#include "base/sys.h"
+#include "replica/inputs.h"
+#include "replica/points.h"
+
+#include <stdlib.h>
+
+#define HOUR	  (3600 * LS_SEC)
+#define TOLERANCE (60 * (int64_t)LS_SEC)
+
+/* ---- the clock ------------------------------------------------------------*/
+
+int64_t
+ls_steady_now(struct ls_steady *s)
+{
+	int64_t wall = ls_sys->wall_ns(), want;
+	uint64_t boot = ls_sys->boot_ns();
+
+	if (!s->started)
+		*s = (struct ls_steady){ true, wall, boot, 0 };
+	want = s->wall_ns + (int64_t)(boot - s->boot_ns);
+	if (wall > want + TOLERANCE) {
+		if (s->ahead_ns == 0)
+			s->ahead_ns = boot;
+		if (boot - s->ahead_ns < HOUR)
+			return want;
+	}
+	*s = (struct ls_steady){ true, wall, boot, 0 };
+	return wall;
+}
+
+/* ---- choosing -------------------------------------------------------------*/
+
+struct job {
+	struct ls_replica *r;
+	const struct ls_retain_opts *o;
+	struct ls_retained *out;
+	const struct ls_call *c;
+	struct ls_files all;  /* sorted by level, min, max */
+	struct ls_file *full; /* full copies, oldest first, with headers */
+	size_t n_full;
+	size_t keep; /* index of the first full copy that stays */
+	struct ls_files gone;
+};
+
+static const char *
+key_of(struct ls_replica *r, const struct ls_file *f, char key[LS_KEY_MAX])
+{
+	return ls_ltx_key(ls_store_layout(ls_replica_store(r)), f->level,
+	    f->min_txid, f->max_txid, key);
+}
+
+static bool
+is_full(const struct ls_file *f)
+{
+	return f->min_txid == 1 &&
+	       (f->level == LS_SNAPSHOT_LEVEL || f->level == 0);
+}
+
+/* By end; at the same end level 0 first. */
+static int
+by_end(const void *a, const void *b)
+{
+	const struct ls_file *x = a, *y = b;
+
+	if (x->max_txid != y->max_txid)
+		return x->max_txid < y->max_txid ? -1 : 1;
+	return (x->level > y->level) - (x->level < y->level);
+}
+
+static int64_t
+time_of(const struct ls_file *f)
+{
+	return f->timestamp_ms * 1000000;
+}
+
+/* Full copies with believable times, and which of them stay: (2), (3). */
+static enum ls_rc
+find_full(struct job *j, struct ls_err *e)
+{
+	int64_t begin = j->o->now_ns - j->o->retention_ns, last = INT64_MIN;
+	enum ls_rc rc;
+
+	j->full = ls_alloc(j->all.n * sizeof *j->full);
+	if (j->full == NULL)
+		return ls_err_nomem(e);
+	for (size_t i = 0; i < j->all.n; i++)
+		if (is_full(&j->all.v[i]))
+			j->full[j->n_full++] = j->all.v[i];
+	qsort(j->full, j->n_full, sizeof *j->full, by_end);
+	for (size_t i = 0; i < j->n_full; i++) {
+		struct ls_file *f = &j->full[i];
+
+		if ((rc = ls_replica_header(j->r, f, NULL, j->c, e)) != LS_OK)
+			return rc;
+		last = LS_MAX(last, time_of(f));
+		f->timestamp_ms = last / 1000000;
+		if (time_of(f) <= begin && time_of(f) <= j->o->now_ns)
+			j->keep = i;
+	}
+	/* Of two that end alike the one at level 0 does not count. */
+	while (j->keep > 0 &&
+	       j->full[j->keep - 1].max_txid == j->full[j->keep].max_txid)
+		j->keep--;
+	return LS_OK;
+}
+
+static enum ls_rc
+drop(struct job *j, const struct ls_file *f, struct ls_err *e)
+{
+	return ls_files_add(&j->gone, f, e);
+}
+
+/* Level 9. */
+static enum ls_rc
+choose_full(struct job *j, struct ls_err *e)
+{
+	enum ls_rc rc = LS_OK;
+
+	for (size_t i = 0; rc == LS_OK && i < j->keep; i++)
+		if (j->full[i].level == LS_SNAPSHOT_LEVEL)
+			rc = drop(j, &j->full[i], e);
+	return rc;
+}
+
+/* Levels 1 to 8: what ends before the full copy before the first kept one. */
+static enum ls_rc
+choose_levels(struct job *j, struct ls_err *e)
+{
+	uint64_t floor = j->keep > 0 ? j->full[j->keep - 1].max_txid : 0;
+	enum ls_rc rc = LS_OK;
+
+	for (size_t i = 0; rc == LS_OK && i + 1 < j->all.n; i++) {
+		const struct ls_file *f = &j->all.v[i];
+
+		if (f->level == 0 || f->level == LS_SNAPSHOT_LEVEL ||
+		    f[1].level != f->level) /* its last */
+			continue;
+		if (f->max_txid < floor)
+			rc = drop(j, f, e);
+	}
+	return rc;
+}
+
+/* The base at level 0 is old enough to go: true when it may, since it is not
+ * needed, or level 9 has it (now). */
+static enum ls_rc
+release_base(
+    struct job *j, const struct ls_file *f, bool *may, struct ls_err *e)
+{
+	struct ls_file copy = *f;
+	enum ls_rc rc;
+
+	*may = true;
+	for (size_t i = 0; i < j->n_full; i++) {
+		if (j->full[i].max_txid < f->max_txid ||
+		    j->full[i].level != LS_SNAPSHOT_LEVEL)
+			continue;
+		if (i <= j->keep || j->full[i].max_txid == f->max_txid)
+			return LS_OK;
+	}
+	rc = ls_file_to_level(j->r, f, LS_SNAPSHOT_LEVEL, j->c, e);
+	if (rc == LS_EUNSUPPORTED) {
+		*may = false;
+		return LS_OK;
+	}
+	if (rc != LS_OK)
+		return rc;
+	j->out->promoted = true;
+	copy.level = LS_SNAPSHOT_LEVEL;
+	return ls_files_add(&j->all, &copy, e);
+}
+
+static uint64_t
+level_end(const struct ls_files *all, int level)
+{
+	uint64_t end = 0;
+
+	for (size_t i = 0; i < all->n; i++)
+		if (all->v[i].level == level)
+			end = LS_MAX(end, all->v[i].max_txid);
+	return end;
+}
+
+static void
+due(struct job *j, int64_t at_ns)
+{
+	if (j->out->next_ns == 0 || at_ns < j->out->next_ns)
+		j->out->next_ns = at_ns;
+}
+
+static enum ls_rc
+choose_level_0(struct job *j, struct ls_err *e)
+{
+	uint64_t covered = level_end(&j->all, 1);
+	size_t n = 0;
+	bool may;
+	enum ls_rc rc = LS_OK;
+
+	while (n < j->all.n && j->all.v[n].level == 0)
+		n++;
+	if (j->o->l0_retention_ns == 0)
+		return LS_OK;
+	for (size_t i = 0; rc == LS_OK && i + 1 < n; i++) {
+		const struct ls_file f = j->all.v[i];
+		int64_t at = f.created_ns + j->o->l0_retention_ns;
+
+		if (f.max_txid > covered)
+			break;
+		if (f.created_ns > j->o->now_ns || at > j->o->now_ns) {
+			due(j, at);
+			break;
+		}
+		may = true;
+		if (f.min_txid == 1)
+			rc = release_base(j, &f, &may, e);
+		if (rc == LS_OK && may)
+			rc = drop(j, &f, e);
+	}
+	return rc;
+}
+
+/* ---- the proof ------------------------------------------------------------*/
+
+static bool
+counts(const struct ls_file *f, uint64_t covered, int64_t window_ns)
+{
+	if (f->level == 0 && f->max_txid <= covered)
+		return false;
+	return (f->has_header ? time_of(f) : f->created_ns) >= window_ns ||
+	       f->created_ns >= window_ns;
+}
+
+static int
+txid_order(const void *a, const void *b)
+{
+	uint64_t x = *(const uint64_t *)a, y = *(const uint64_t *)b;
+
+	return (x > y) - (x < y);
+}
+
+/* What is listed as new may be old: the header has the last word. */
+static enum ls_rc
+really_counts(struct ls_replica *r, struct ls_file *f, int64_t window_ns,
+    bool *yes, const struct ls_call *c, struct ls_err *e)
+{
+	enum ls_rc rc = ls_replica_header(r, f, NULL, c, e);
+
+	*yes = rc == LS_OK && time_of(f) >= window_ns;
+	return rc == LS_ENOTFOUND ? LS_OK : rc;
+}
+
+/* The first file to go that a plan to txid needs. */
+static const struct ls_file *
+needed(const struct ls_files *gone, uint64_t txid)
+{
+	const struct ls_file *best = NULL;
+
+	for (size_t i = 0; i < gone->n; i++)
+		if (gone->v[i].max_txid <= txid &&
+		    (best == NULL || gone->v[i].max_txid > best->max_txid))
+			best = &gone->v[i];
+	return best;
+}
+
+static enum ls_rc
+lost(struct ls_replica *r, const struct ls_files *gone, uint64_t txid,
+    struct ls_err *e)
+{
+	const struct ls_file *f = needed(gone, txid);
+	char key[LS_KEY_MAX] = "a file";
+
+	if (f != NULL)
+		(void)key_of(r, f, key);
+	(void)ls_err_set(e, LS_EGAP,
+	    "retention would lose the restore point at TXID %016llx: %s is "
+	    "needed; nothing was deleted",
+	    (unsigned long long)txid, key);
+	return ls_err_hint(e, LS_EGAP, "run verify on this replica");
+}
+
+static bool
+among(const struct ls_file *sorted, size_t n, const struct ls_file *f)
+{
+	return n > 0 &&
+	       bsearch(f, sorted, n, sizeof *f, ls_file_order) != NULL;
+}
+
+static enum ls_rc
+without(const struct ls_files *all, const struct ls_files *gone,
+    struct ls_files *left, struct ls_err *e)
+{
+	struct ls_files g = { 0 };
+	enum ls_rc rc = LS_OK;
+
+	for (size_t i = 0; rc == LS_OK && i < gone->n; i++)
+		rc = ls_files_add(&g, &gone->v[i], e);
+	if (rc == LS_OK)
+		ls_files_sort(g.v, g.n);
+	for (size_t i = 0; rc == LS_OK && i < all->n; i++)
+		if (!among(g.v, g.n, &all->v[i]))
+			rc = ls_files_add(left, &all->v[i], e);
+	ls_files_fini(&g);
+	return rc;
+}
+
+/* The planner itself, for the newest state and the oldest point left. */
+static enum ls_rc
+ask_planner(struct ls_replica *r, const struct ls_files *left,
+    const struct ls_points *p, const struct ls_call *c, struct ls_err *e)
+{
+	for (size_t i = 0; i < 2 && p->n > 0; i++) {
+		struct ls_target t = { .txid =
+			p->v[i ? p->n - 1 : 0].txid };
+		struct ls_plan plan = { 0 };
+		enum ls_rc rc = ls_plan_make(r, left, &t, &plan, c, e);
+
+		if (rc != LS_OK)
+			return ls_err_wrap(e, LS_EGAP, "after retention");
+		ls_plan_fini(&plan);
+	}
+	return LS_OK;
+}
+
+static enum ls_rc
+compare(struct ls_replica *r, const struct ls_files *all,
+    const struct ls_files *gone, const struct ls_points *was,
+    const struct ls_points *is, int64_t window_ns, const struct ls_call *c,
+    struct ls_err *e)
+{
+	uint64_t covered = level_end(all, 1);
+	uint64_t newest = was->n ? was->v[was->n - 1].txid : 0;
+	enum ls_rc rc;
+
+	if (newest != 0 && !ls_points_have(is, newest))
+		return lost(r, gone, newest, e);
+	for (size_t i = 0; i < all->n; i++) {
+		struct ls_file f = all->v[i];
+		bool yes;
+
+		if (!counts(&f, covered, window_ns) ||
+		    ls_points_have(is, f.max_txid) ||
+		    !ls_points_have(was, f.max_txid))
+			continue;
+		rc = really_counts(r, &f, window_ns, &yes, c, e);
+		if (rc != LS_OK)
+			return rc;
+		if (yes)
+			return lost(r, gone, f.max_txid, e);
+	}
+	return LS_OK;
+}
+
+enum ls_rc
+ls_retain_prove(struct ls_replica *r, const struct ls_files *all,
+    const struct ls_files *gone, int64_t window_ns, const struct ls_call *c,
+    struct ls_err *e)
+{
+	struct ls_files left = { 0 };
+	struct ls_points was = { 0 }, is = { 0 };
+	enum ls_rc rc;
+
+	if ((rc = without(all, gone, &left, e)) == LS_OK &&
+	    (rc = ls_points_of(all, &was, e)) == LS_OK &&
+	    (rc = ls_points_of(&left, &is, e)) == LS_OK &&
+	    (rc = compare(r, all, gone, &was, &is, window_ns, c, e)) == LS_OK)
+		rc = ask_planner(r, &left, &is, c, e);
+	ls_points_fini(&was);
+	ls_points_fini(&is);
+	ls_files_fini(&left);
+	return rc;
+}
+
+/* ---- deleting -------------------------------------------------------------*/
+
+static enum ls_rc
+delete_all(struct job *j, struct ls_err *e)
+{
+	size_t n = j->gone.n;
+	char(*text)[LS_KEY_MAX] = ls_alloc(n * sizeof *text);
+	const char **keys = ls_alloc(n * sizeof *keys);
+	enum ls_rc rc = LS_OK;
+
+	if (text == NULL || keys == NULL)
+		rc = ls_err_nomem(e);
+	for (size_t i = 0; rc == LS_OK && i < n; i++)
+		keys[i] = key_of(j->r, &j->gone.v[i], text[i]);
+	if (rc == LS_OK)
+		rc = ls_store_delete(
+		    ls_replica_store(j->r), keys, n, j->c, e);
+	for (size_t i = 0; rc == LS_OK && i < n; i++) {
+		j->out->deleted[j->gone.v[i].level]++;
+		j->out->bytes += j->gone.v[i].size;
+	}
+	ls_free(text);
+	ls_free(keys);
+	return rc;
+}
+
+static enum ls_rc
+check_fence(const struct job *j, struct ls_err *e)
+{
+	const struct ls_file *last = ls_files_newest(&j->all);
+	char key[LS_KEY_MAX];
+
+	if (j->o->newest == 0 || last == NULL ||
+	    last->max_txid <= j->o->newest)
+		return LS_OK;
+	(void)ls_err_set(e, LS_EFENCED,
+	    "another writer's %s is in %s: ours ends at %016llx",
+	    key_of(j->r, last, key), ls_store_text(ls_replica_store(j->r)),
+	    (unsigned long long)j->o->newest);
+	return ls_err_hint(e, LS_EFENCED,
+	    "stop the other writer, or give this database a place of its own");
+}
+
+/* The next full copy to go is the first kept one, when the one behind it has
+ * left the window. */
+static void
+due_full(struct job *j)
+{
+	if (j->keep + 1 < j->n_full)
+		due(j, time_of(&j->full[j->keep + 1]) + j->o->retention_ns);
+}
+
+static enum ls_rc
+choose(struct job *j, struct ls_err *e)
+{
+	enum ls_rc rc;
+
+	if ((rc = find_full(j, e)) != LS_OK ||
+	    (rc = choose_level_0(j, e)) != LS_OK ||
+	    (rc = choose_levels(j, e)) != LS_OK)
+		return rc;
+	due_full(j);
+	return choose_full(j, e); /* last: (4) */
+}
+
+enum ls_rc
+ls_retain(struct ls_replica *r, const struct ls_retain_opts *o,
+    struct ls_level_state *state, struct ls_retained *out,
+    const struct ls_call *c, struct ls_err *e)
+{
+	struct job j = { .r = r, .o = o, .out = out, .c = c };
+	enum ls_rc rc;
+
+	*out = (struct ls_retained){ .promoted = false };
+	if ((rc = ls_replica_list_all(r, o->par, &j.all, c, e)) != LS_OK ||
+	    (rc = check_fence(&j, e)) != LS_OK ||
+	    (rc = choose(&j, e)) != LS_OK || j.gone.n == 0)
+		goto out;
+	rc = ls_retain_prove(
+	    r, &j.all, &j.gone, o->now_ns - o->retention_ns, c, e);
+	if (rc == LS_OK)
+		rc = delete_all(&j, e);
+out:
+	if (state != NULL && (rc != LS_OK || out->promoted))
+		state[LS_SNAPSHOT_LEVEL].known = false;
+	ls_free(j.full);
+	ls_files_fini(&j.all);
+	ls_files_fini(&j.gone);
+	return ls_err_wrap(e, rc, "retention");
+}
