@@ -37,7 +37,7 @@ struct run {
 	struct ls_control *control;
 	struct child child;
 	int sig_fd;
-	bool failed; /* the child could not be started */
+	struct ls_err child_err; /* it could not be started; rc LS_OK: it was */
 };
 
 /* ---- arguments ------------------------------------------------------------*/
@@ -182,9 +182,9 @@ on_child(struct run *r)
 static const char *
 signal_name(int sig)
 {
-	return sig == SIGTERM ? "terminated" :
-	    sig == SIGINT     ? "interrupt" :
-				"hangup";
+	return sig == SIGTERM  ? "terminated"
+	       : sig == SIGINT ? "interrupt"
+			       : "hangup";
 }
 
 static void
@@ -235,17 +235,13 @@ static void
 on_ready(void *arg)
 {
 	struct run *r = arg;
-	struct ls_err e = { 0 };
 	const char *command = r->f.exec[0] ? r->f.exec : r->cfg.exec;
 
 	ls_notify("READY=1");
 	if (command == NULL || *command == '\0' || r->f.once)
 		return;
-	if (child_start(&r->child, command, &e) != LS_OK) {
-		ls_error("exec", LS_ATTRS(LS_E(&e)));
-		r->failed = true;
+	if (child_start(&r->child, command, &r->child_err) != LS_OK)
 		ls_daemon_stop(r->d);
-	}
 }
 
 static void
@@ -316,8 +312,8 @@ verdict(struct run *r, enum ls_rc rc, const struct ls_err *e)
 {
 	if (rc != LS_OK)
 		return cli_fail(e);
-	if (r->failed)
-		return 1;
+	if (r->child_err.rc != LS_OK)
+		return cli_fail(&r->child_err);
 	if (r->child.ended && r->child.status != 0) {
 		(void)cli_error(
 		    NULL, "exec process: exit status %d", r->child.status);

@@ -7,8 +7,8 @@
  *     zero until its records are synced, which SQLite takes for "not hot".
  *     (tests: follow_rolls_back_on_fault, test_kills_beside_readers)
  * (2) READERS SEE ALL OR NOTHING: pages are written under EXCLUSIVE, which is
- *     had only while no reader is in a transaction. The journal is made under
- *     RESERVED, so they wait for the writing only.
+ *     had only while no reader is in a transaction. The journal is made and
+ *     the difference found under RESERVED, so they wait for the writing only.
  * (3) CACHES ARE DROPPED: the change counter moves on with each apply, and
  *     version-valid-for with it, so that the size in the header, which is set
  *     too, counts. (test: follow_reader_sees_each_txid)
@@ -58,6 +58,7 @@ struct apply {
 	bool page1_came;
 	bool written; /* the database may have been touched */
 	uint8_t *old, *page1, *record;
+	uint8_t *changes; /* a bit a page of the source */
 };
 
 /* ---- what is there --------------------------------------------------------*/
@@ -256,6 +257,7 @@ journal_page(void *arg, uint32_t pgno, const uint8_t *data, struct ls_err *e)
 	if (same)
 		return LS_OK;
 	a->changed++;
+	a->changes[pgno / 8] |= (uint8_t)(1 << pgno % 8);
 	if (pgno == 1 || pgno > a->pages || a->page_size != a->src->page_size)
 		return LS_OK; /* page 1, or all, are in the journal already */
 	return journal_old(a, pgno, e);
@@ -306,7 +308,8 @@ journal_all(struct apply *a, struct ls_err *e)
 	if ((rc = journal_open(a, e)) != LS_OK)
 		return rc;
 	rc = journal_range(a, 1, sized ? LS_MIN(a->pages, 1u) : a->pages, e);
-	if (rc != LS_OK || (rc = s->each(s->arg, journal_page, a, e)) != LS_OK)
+	if (rc != LS_OK ||
+	    (rc = s->each(s->arg, NULL, journal_page, a, e)) != LS_OK)
 		return rc;
 	if (!sized || s->commit != a->pages || a->head[AT_MODE] != 1)
 		a->changed++;
@@ -323,13 +326,9 @@ static enum ls_rc
 write_page(void *arg, uint32_t pgno, const uint8_t *data, struct ls_err *e)
 {
 	struct apply *a = arg;
-	bool same;
-	enum ls_rc rc;
 
-	if (pgno == 1)
-		return LS_OK; /* write_page1 */
-	if ((rc = compare(a, pgno, data, &same, e)) != LS_OK || same)
-		return rc;
+	if (pgno == 1 || !(a->changes[pgno / 8] & 1 << pgno % 8))
+		return LS_OK; /* write_page1; or the same as before */
 	return ls_pwrite_all(a->fd, data, a->src->page_size,
 	    (uint64_t)(pgno - 1) * a->src->page_size, e);
 }
@@ -374,7 +373,8 @@ write_all(struct apply *a, struct ls_apply_mark *m, struct ls_err *e)
 	enum ls_rc rc;
 
 	a->written = true;
-	if ((rc = a->src->each(a->src->arg, write_page, a, e)) != LS_OK ||
+	if ((rc = a->src->each(a->src->arg, a->changes, write_page, a, e)) !=
+		LS_OK ||
 	    (rc = write_page1(a, &mark, e)) != LS_OK)
 		return rc;
 	if (ls_sys->ftruncate(a->fd, (off_t)size) != 0)
@@ -453,8 +453,8 @@ finish(struct apply *a)
 		(void)ls_sys->close(a->jfd);
 	if (a->fd >= 0)
 		(void)ls_sys->close(a->fd);
-	if (a->written)
-		(void)ls_follow_recover(a->path, NULL);
+	if (a->written && ls_follow_recover(a->path, NULL) != LS_OK)
+		return; /* it is hot: the next step tries again */
 }
 
 enum ls_rc
@@ -470,8 +470,9 @@ ls_follow_apply(const char *path, const struct ls_apply_src *src,
 	a.old = ls_alloc(LS_PAGE_MAX);
 	a.page1 = ls_alloc(LS_PAGE_MAX);
 	a.record = ls_alloc(LS_PAGE_MAX + 8);
+	a.changes = ls_zalloc((size_t)src->commit / 8 + 1);
 	if (a.journal == NULL || a.old == NULL || a.page1 == NULL ||
-	    a.record == NULL) {
+	    a.record == NULL || a.changes == NULL) {
 		rc = ls_err_nomem(e);
 	} else {
 		rc = run(&a, mark, e);
@@ -481,5 +482,6 @@ ls_follow_apply(const char *path, const struct ls_apply_src *src,
 	ls_free(a.old);
 	ls_free(a.page1);
 	ls_free(a.record);
+	ls_free(a.changes);
 	return ls_err_wrap(e, rc, "apply to %s", path);
 }

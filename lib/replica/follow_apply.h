@@ -6,10 +6,12 @@
 #include "format/merge.h"
 #include "replica/replica.h"
 
-/* New pages, given as often as asked, ascending, the lock page never. */
+/* New pages, given as often as asked, ascending, the lock page never. Pages
+ * whose bit (pgno % 8 of byte pgno / 8) is not set in want may be left out;
+ * want NULL: none. */
 struct ls_apply_src {
-	enum ls_rc (*each)(
-	    void *arg, ls_page_fn *fn, void *fn_arg, struct ls_err *e);
+	enum ls_rc (*each)(void *arg, const uint8_t *want, ls_page_fn *fn,
+	    void *fn_arg, struct ls_err *e);
 	void *arg;
 	uint32_t page_size, commit; /* of the database afterwards */
 	bool whole;		    /* all pages of the database come */
