@@ -9,8 +9,10 @@
  *     test_failed_force_keeps_the_old)
  * (3) SIGINT and SIGTERM leave nothing behind (ls_restore's promise, and the
  *     new file of (2) is unlinked).
+ * (4) -f GOES ON where its -txid file says and never overwrites; SIGINT and
+ *     SIGTERM end it with status 0. (test: integration/test_follow)
  * Not here: which files make a state (replica/plan), how they are read
- * (replica/restore).
+ * (replica/restore, replica/legacy for v0.3), following (replica/follow).
  */
 #include "app.h"
 #include "base/file.h"
@@ -19,6 +21,8 @@
 #include "cli.h"
 #include "cmd.h"
 #include "logsink.h"
+#include "replica/follow.h"
+#include "replica/legacy.h"
 #include "restore_out.h"
 
 #include <ctype.h>
@@ -75,9 +79,9 @@ check_opts(struct opts *o, struct ls_err *e)
 	if (o->follow && o->timestamp[0] != '\0')
 		return ls_err_set(
 		    e, LS_EUSAGE, "cannot use follow mode with -timestamp");
-	if (o->follow)
-		return ls_err_set(e, LS_EUNSUPPORTED,
-		    "follow mode (-f) comes with a later version");
+	if (o->follow_interval_ns < 0)
+		return ls_err_set(
+		    e, LS_EUSAGE, "-follow-interval must not be negative");
 	if (o->txid != 0 && o->timestamp[0] != '\0')
 		return ls_err_set(e, LS_EUSAGE,
 		    "cannot specify index & timestamp to restore");
@@ -156,29 +160,48 @@ progress(void *arg, uint64_t done, uint64_t total)
 
 /* ---- making it -------------------------------------------------------------*/
 
-static enum ls_rc
-run_restore(struct app_source *s, const struct ls_plan *plan,
-    const struct opts *o, const char *output, const struct ls_call *call,
-    struct ls_restored *out, struct ls_err *e)
+/* What a restore is made of: a plan of LTX files, or v0.3 files. */
+struct origin {
+	struct ls_plan plan;
+	struct ls_legacy legacy;
+	bool is_legacy;
+};
+
+static struct ls_restore_opts
+restore_opts(const struct opts *o, const char *output, uint64_t *last)
 {
-	uint64_t last = 0;
 	bool show = !o->json && isatty(STDERR_FILENO) == 1;
-	struct ls_restore_opts ro = { .output = output,
+
+	return (struct ls_restore_opts){ .output = output,
 		.parallelism = (unsigned)o->parallelism,
 		.par = &ls_par_threads,
 		.integrity = o->integrity_mode,
 		.progress = show ? progress : NULL,
-		.progress_arg = &last };
-	enum ls_rc rc = ls_restore(s->replica, plan, &ro, out, call, e);
+		.progress_arg = last };
+}
 
-	if (show && last != 0)
+static enum ls_rc
+run_restore(struct app_source *s, const struct origin *from,
+    const struct opts *o, const char *output, const struct ls_call *call,
+    struct ls_restored *out, struct ls_err *e)
+{
+	uint64_t last = 0;
+	struct ls_restore_opts ro = restore_opts(o, output, &last);
+	enum ls_rc rc;
+
+	if (from->is_legacy)
+		rc = ls_legacy_restore(s->store, &from->legacy,
+		    o->target.before_ns, &ro, out, call, e);
+	else
+		rc = ls_restore(s->replica, &from->plan, &ro, out, call, e);
+	if (last != 0)
 		(void)fputs("\r\033[K", stderr);
 	return rc;
 }
 
 /* Restore to path, beside what is there if anything is. */
 static enum ls_rc
-restore_to(struct app_source *s, const struct ls_plan *plan,
+restore_to(struct app_source *s, const struct origin *from,
     const struct opts *o, const char *path, const struct ls_call *call,
     struct ls_restored *out, struct ls_err *e)
 {
@@ -188,12 +211,12 @@ restore_to(struct app_source *s, const struct ls_plan *plan,
 	if (!ls_exists(path)) {
 		if ((rc = drop_sidecars(path, e)) != LS_OK)
 			return rc;
-		return run_restore(s, plan, o, path, call, out, e);
+		return run_restore(s, from, o, path, call, out, e);
 	}
 	if ((beside = ls_asprintf("%s.restored", path)) == NULL)
 		return ls_err_nomem(e);
 	if ((rc = ls_remove_tree(beside, e)) == LS_OK &&
-	    (rc = run_restore(s, plan, o, beside, call, out, e)) == LS_OK) {
+	    (rc = run_restore(s, from, o, beside, call, out, e)) == LS_OK) {
 		if ((rc = drop_sidecars(path, e)) == LS_OK &&
 		    (rc = ls_rename(beside, path, e)) == LS_OK)
 			rc = ls_fsync_dir_of(path, e);
@@ -204,11 +227,33 @@ restore_to(struct app_source *s, const struct ls_plan *plan,
 	return rc;
 }
 
+/* Oldest and newest time of both formats together; 0 when there is nothing. */
+static enum ls_rc
+find_bounds(struct app_source *s, const struct ls_files *all,
+    const struct ls_legacy *legacy, int64_t *oldest, int64_t *newest,
+    const struct ls_call *call, struct ls_err *e)
+{
+	int64_t from = 0, to = 0;
+	enum ls_rc rc;
+
+	*oldest = *newest = 0;
+	rc = ls_replica_bounds(s->replica, all, oldest, newest, call, e);
+	if (rc == LS_OK)
+		rc = ls_legacy_bounds(s->store, legacy, &from, &to, call, e);
+	if (rc != LS_OK)
+		return rc;
+	if (from != 0 && (*oldest == 0 || from < *oldest))
+		*oldest = from;
+	*newest = to > *newest ? to : *newest;
+	return LS_OK;
+}
+
 /* Upstream checks the bounds only when all it has is a URL; with a database
  * of the configuration a time in the future means the newest state. */
 static enum ls_rc
 check_bounds(struct app_source *s, const struct ls_files *all,
-    const struct ls_target *t, const struct ls_call *call, struct ls_err *e)
+    const struct ls_legacy *legacy, const struct ls_target *t,
+    const struct ls_call *call, struct ls_err *e)
 {
 	int64_t oldest, newest;
 	char a[LS_TIME_MAX], b[LS_TIME_MAX];
@@ -216,11 +261,11 @@ check_bounds(struct app_source *s, const struct ls_files *all,
 
 	if (!s->is_url || t->before_ns == 0)
 		return LS_OK;
-	rc = ls_replica_bounds(s->replica, all, &oldest, &newest, call, e);
+	if (all->n == 0 && legacy->n == 0)
+		return ls_err_set(e, LS_EINVALID, "no backups found");
+	rc = find_bounds(s, all, legacy, &oldest, &newest, call, e);
 	if (rc != LS_OK)
 		return rc;
-	if (all->n == 0)
-		return ls_err_set(e, LS_EINVALID, "no backups found");
 	if (t->before_ns >= oldest && t->before_ns <= newest)
 		return LS_OK;
 	return ls_err_hint(e,
@@ -229,19 +274,58 @@ check_bounds(struct app_source *s, const struct ls_files *all,
 	    ls_time_nano(newest, b));
 }
 
+/* v0.3 files count unless a TXID is asked for: they have none. */
 static enum ls_rc
-make_plan(struct app_source *s, const struct opts *o, struct ls_plan *plan,
+choose(struct app_source *s, const struct opts *o, const struct ls_files *all,
+    struct origin *from, const struct ls_call *call, struct ls_err *e)
+{
+	const struct ls_target *t = &o->target;
+	enum ls_rc rc = LS_OK;
+
+	if (t->txid == 0)
+		rc = ls_legacy_list(s->store, &from->legacy, call, e);
+	if (rc == LS_OK)
+		rc = check_bounds(s, all, &from->legacy, t, call, e);
+	if (rc == LS_OK)
+		rc = ls_legacy_preferred(s->store, &from->legacy, all,
+		    t->before_ns, &from->is_legacy, call, e);
+	if (rc == LS_OK && from->is_legacy && o->dry_run)
+		return ls_err_hint(e,
+		    ls_err_set(e, LS_ENOTFOUND, "transaction not available"),
+		    "its files are those of Litestream v0.3, for which there "
+		    "is no -dry-run");
+	if (rc == LS_OK && !from->is_legacy)
+		rc = ls_plan_make(s->replica, all, t, &from->plan, call, e);
+	return rc;
+}
+
+static enum ls_rc
+find_origin(struct app_source *s, const struct opts *o, struct origin *from,
     const struct ls_call *call, struct ls_err *e)
 {
 	struct ls_files all = { 0 };
 	enum ls_rc rc =
 	    ls_replica_list_all(s->replica, &ls_par_threads, &all, call, e);
 
-	if (rc == LS_OK &&
-	    (rc = check_bounds(s, &all, &o->target, call, e)) == LS_OK)
-		rc = ls_plan_make(s->replica, &all, &o->target, plan, call, e);
+	if (rc == LS_OK)
+		rc = choose(s, o, &all, from, call, e);
 	ls_files_fini(&all);
 	return rc;
+}
+
+/* Is nothing stored, and may that be so? Else upstream's words for it; the hint
+ * stays: nearest points. */
+static bool
+nothing_is_fine(enum ls_rc rc, const struct opts *o, struct ls_err *e)
+{
+	if (rc != LS_ENOTFOUND)
+		return false;
+	if (o->if_replica_exists)
+		ls_info("no matching backups found", NULL);
+	else
+		(void)snprintf(e->msg, sizeof e->msg,
+		    "no matching backup files available");
+	return o->if_replica_exists;
 }
 
 /* Source is open; path is what -o or the configuration says. */
@@ -249,7 +333,7 @@ static int
 go(struct app_source *s, const struct opts *o, const char *source,
     const char *path, const struct ls_call *call)
 {
-	struct ls_plan plan = { 0 };
+	struct origin from = { .is_legacy = false };
 	struct ls_restored done = { 0 };
 	struct ls_err e = { 0 };
 	uint64_t t0 = ls_sys->mono_ns();
@@ -259,30 +343,58 @@ go(struct app_source *s, const struct opts *o, const char *source,
 	if (!o->dry_run)
 		rc = check_output(path, o->force, &e);
 	if (rc == LS_OK) {
-		rc = make_plan(s, o, &plan, call, &e);
-		if (rc == LS_ENOTFOUND && o->if_replica_exists) {
-			ls_info("no matching backups found", NULL);
+		rc = find_origin(s, o, &from, call, &e);
+		if (nothing_is_fine(rc, o, &e))
 			goto out;
-		}
-		if (rc == LS_ENOTFOUND) /* the hint stays: nearest points */
-			(void)snprintf(e.msg, sizeof e.msg,
-			    "no matching backup files available");
 	}
 	if (rc == LS_OK && o->dry_run) {
-		code = restore_print_plan(&plan, source, path,
+		code = restore_print_plan(&from.plan, source, path,
 		    ls_store_type(s->store), ls_store_layout(s->store),
 		    o->json);
 		goto out;
 	}
 	if (rc == LS_OK)
-		rc = restore_to(s, &plan, o, path, call, &done, &e);
+		rc = restore_to(s, &from, o, path, call, &done, &e);
 	if (rc != LS_OK)
 		code = cli_fail(&e);
 	else if (o->json)
 		code = restore_print_result(path, ls_store_type(s->store),
 		    done.txid, (ls_sys->mono_ns() - t0) / LS_MS, o->integrity);
 out:
-	ls_plan_fini(&plan);
+	ls_plan_fini(&from.plan);
+	ls_legacy_fini(&from.legacy);
+	return code;
+}
+
+/* -f: until a signal ends it. */
+static int
+follow(struct app_source *s, const struct opts *o, const char *path,
+    const struct ls_call *call)
+{
+	uint64_t last = 0, t0 = ls_sys->mono_ns();
+	struct ls_restore_opts ro = restore_opts(o, path, &last);
+	struct ls_follow_opts fo = { .restore = &ro,
+		.interval_ns = (uint64_t)o->follow_interval_ns };
+	struct ls_follower *f = NULL;
+	struct ls_err e = { 0 };
+	enum ls_rc rc = ls_follow_open(s->replica, &fo, &f, call, &e);
+	int code = 0;
+
+	if (last != 0)
+		(void)fputs("\r\033[K", stderr);
+	if (nothing_is_fine(rc, o, &e))
+		return 0;
+	if (rc == LS_OK) {
+		ro.progress = NULL; /* from here on the log tells */
+		rc = ls_follow_run(f, call, &e);
+	}
+	if (rc != LS_OK)
+		code = cli_fail(&e);
+	else if (o->json)
+		code = restore_print_result(path, ls_store_type(s->store),
+		    ls_follow_txid(f), (ls_sys->mono_ns() - t0) / LS_MS,
+		    o->integrity);
+	ls_follow_free(f);
 	return code;
 }
 
@@ -305,6 +417,8 @@ restore(const struct opts *o, const char *arg)
 		code = 0;
 	} else if (app_cancel_on_signal(&cancel, &e) != LS_OK) {
 		code = cli_fail(&e);
+	} else if (o->follow) {
+		code = follow(&s, o, path, &call);
 	} else {
 		code = go(&s, o, arg, path, &call);
 	}
@@ -321,6 +435,7 @@ static const char *const examples[] = {
 	"restore -timestamp 2026-01-02T03:04:05Z -o /tmp/db /path/to/db",
 	"restore -o /tmp/db s3://bucket/prefix",
 	"restore -dry-run -o /tmp/db s3://bucket/prefix",
+	"restore -f -o /var/lib/copy/db s3://bucket/prefix",
 	NULL,
 };
 
@@ -391,7 +506,9 @@ cmd_restore(int argc, char **argv)
 		    NULL },
 		CLI_JSON(o.json),
 		{ "f", CLI_BOOL, &o.follow, NULL,
-		    "Follow the replica. Comes with a later version.", NULL },
+		    "Go on after the restore: apply what is new until SIGINT\n"
+		    "or SIGTERM. Open the copy read-only meanwhile.",
+		    NULL },
 		{ "follow-interval", CLI_DUR, &o.follow_interval_ns, "DURATION",
 		    "How often -f looks; default 1s.", NULL },
 		{ "parallelism", CLI_INT, &o.parallelism, "NUM",

@@ -55,14 +55,14 @@ fill_info(const struct ls_db *db, struct ls_db_info *o)
 	o->last_sync_ns = db->last_sync_ns;
 	o->wal_bytes = db->wal_bytes;
 	if (db->err.rc != LS_OK)
-		(void)snprintf(o->error, sizeof o->error, "%.255s",
-		    db->err.msg);
+		(void)snprintf(
+		    o->error, sizeof o->error, "%.255s", db->err.msg);
 	return (o->path = ls_strdup(db->conf.path)) != NULL;
 }
 
 enum ls_rc
-ls_daemon_list(struct ls_daemon *d, struct ls_db_info **out, size_t *n,
-    struct ls_err *e)
+ls_daemon_list(
+    struct ls_daemon *d, struct ls_db_info **out, size_t *n, struct ls_err *e)
 {
 	struct ls_db_info *v;
 	enum ls_rc rc = LS_OK;
@@ -93,21 +93,21 @@ wait_changed(struct ls_daemon *d, uint64_t deadline_ns, struct ls_err *e)
 		(long)(deadline_ns % LS_SEC) };
 
 	if (pthread_cond_timedwait(&d->changed, &d->mu, &t) == ETIMEDOUT)
-		return ls_err_set(e, LS_ETIMEOUT,
-		    "timeout waiting for the database");
+		return ls_err_set(
+		    e, LS_ETIMEOUT, "timeout waiting for the database");
 	return LS_OK;
 }
 
 static enum ls_rc
-find_open(struct ls_daemon *d, const char *path, struct ls_db **db,
-    struct ls_err *e)
+find_open(
+    struct ls_daemon *d, const char *path, struct ls_db **db, struct ls_err *e)
 {
 	if ((*db = ls_daemon_find(d, path)) == NULL)
-		return ls_err_set(e, LS_ENOTFOUND, "database not found: %s",
-		    path);
+		return ls_err_set(
+		    e, LS_ENOTFOUND, "database not found: %s", path);
 	if ((*db)->goal == LS_GOAL_STOP)
-		return ls_err_set(e, LS_EINVALID, "database not open: %s",
-		    path);
+		return ls_err_set(
+		    e, LS_EINVALID, "database not open: %s", path);
 	return LS_OK;
 }
 
@@ -120,8 +120,8 @@ hopeless(const struct ls_db *db, struct ls_err *e)
 		return db->err.rc != LS_OK ? db->err.rc : LS_EFENCED;
 	}
 	if (db->goal == LS_GOAL_STOP)
-		return ls_err_set(e, LS_EINVALID, "database not open: %s",
-		    db->conf.path);
+		return ls_err_set(
+		    e, LS_EINVALID, "database not open: %s", db->conf.path);
 	return LS_OK;
 }
 
@@ -144,8 +144,8 @@ captured(struct ls_db *db, uint64_t deadline_ns, struct ls_err *e)
 			rc = wait_changed(db->d, deadline_ns, e);
 	}
 	if (rc == LS_ETIMEOUT && db->err.rc != LS_OK)
-		rc = ls_err_set(e, rc, "timeout; last error: %.400s",
-		    db->err.msg);
+		rc = ls_err_set(
+		    e, rc, "timeout; last error: %.400s", db->err.msg);
 	return rc;
 }
 
@@ -155,21 +155,21 @@ uploaded(struct ls_db *db, uint64_t deadline_ns, struct ls_err *e)
 	uint64_t txid = db->newest;
 	enum ls_rc rc = LS_OK;
 
-	while (rc == LS_OK &&
-	    !(db->remote_known && db->acked >= txid && !db->rebase &&
-		db->local_known)) {
+	while (rc == LS_OK && !(db->remote_known && db->acked >= txid &&
+				  !db->rebase && db->local_known)) {
 		if (!db->remote_lent)
-			ls_db_due_remote(db, db->remote_failures ?
-				ls_sys->mono_ns() + 200 * LS_MS :
-				0);
+			ls_db_due_remote(
+			    db, db->remote_failures
+				    ? ls_sys->mono_ns() + 200 * LS_MS
+				    : 0);
 		ls_daemon_wake(db->d);
 		if ((rc = hopeless(db, e)) == LS_OK)
 			rc = wait_changed(db->d, deadline_ns, e);
 		txid = db->newest; /* a rebase numbers anew */
 	}
 	if (rc == LS_ETIMEOUT && db->err.rc != LS_OK)
-		rc = ls_err_set(e, rc, "timeout; last error: %.400s",
-		    db->err.msg);
+		rc = ls_err_set(
+		    e, rc, "timeout; last error: %.400s", db->err.msg);
 	return rc;
 }
 
@@ -208,8 +208,8 @@ ls_daemon_stop_db(struct ls_daemon *d, const char *path, uint64_t deadline_ns,
 
 	(void)pthread_mutex_lock(&d->mu);
 	if ((db = ls_daemon_find(d, path)) == NULL) {
-		rc = ls_err_set(e, LS_ENOTFOUND, "database not found: %s",
-		    path);
+		rc =
+		    ls_err_set(e, LS_ENOTFOUND, "database not found: %s", path);
 	} else {
 		*already = db->goal == LS_GOAL_STOP;
 		db->waiters++;
@@ -237,8 +237,8 @@ ls_daemon_start_db(struct ls_daemon *d, const char *path, uint64_t *txid,
 
 	(void)pthread_mutex_lock(&d->mu);
 	if ((db = ls_daemon_find(d, path)) == NULL) {
-		rc = ls_err_set(e, LS_ENOTFOUND, "database not found: %s",
-		    path);
+		rc =
+		    ls_err_set(e, LS_ENOTFOUND, "database not found: %s", path);
 	} else if (db->goal == LS_GOAL_RUN) {
 		*already = true;
 		*txid = db->newest;

@@ -50,9 +50,9 @@ static void
 fail_rc(struct call *c, enum ls_rc rc, const struct ls_err *e)
 {
 	fail(c,
-	    rc == LS_ENOTFOUND	  ? 404 :
-		rc == LS_EINVALID ? 409 :
-				    500,
+	    rc == LS_ENOTFOUND	? 404
+	    : rc == LS_EINVALID ? 409
+				: 500,
 	    e->msg);
 }
 
@@ -139,7 +139,7 @@ do_register(struct call *c)
 	if (url == NULL || *url == '\0')
 		fail(c, 400, "replica_url required");
 	else if ((rc = ls_daemon_register(c->d, path, url, &already, &e)) !=
-	    LS_OK)
+		 LS_OK)
 		fail(c, rc == LS_ENOMEM ? 500 : 400, e.msg);
 	else
 		c->out = json_pack("{s:s, s:s}", "status",
@@ -159,8 +159,8 @@ do_unregister(struct call *c)
 
 	if (path == NULL)
 		return;
-	rc = ls_daemon_unregister(c->d, path, deadline_of(c), &txid, &already,
-	    &e);
+	rc = ls_daemon_unregister(
+	    c->d, path, deadline_of(c), &txid, &already, &e);
 	if (rc != LS_OK)
 		fail(c, 500, e.msg);
 	else
@@ -186,10 +186,10 @@ do_sync(struct call *c)
 		fail_rc(c, rc, &e);
 	else
 		c->out = json_pack("{s:s, s:s, s:I, s:I}", "status",
-		    !r.changed && (!wait || r.txid == r.replica_txid) ?
-			"no_change" :
-			wait ? "synced" :
-			       "synced_local",
+		    !r.changed && (!wait || r.txid == r.replica_txid)
+			? "no_change"
+		    : wait ? "synced"
+			   : "synced_local",
 		    "path", path, "txid", (json_int_t)r.txid, "replicated_txid",
 		    (json_int_t)r.replica_txid);
 	ls_free(path);
@@ -198,8 +198,8 @@ do_sync(struct call *c)
 static void
 do_txid(struct call *c)
 {
-	const char *arg = ls_mhd.lookup_connection_value(c->conn,
-	    MHD_GET_ARGUMENT_KIND, "path");
+	const char *arg = ls_mhd.lookup_connection_value(
+	    c->conn, MHD_GET_ARGUMENT_KIND, "path");
 	struct ls_db_info *v = NULL;
 	struct ls_err e = { 0 };
 	size_t n = 0;
@@ -214,8 +214,8 @@ do_txid(struct call *c)
 		fail(c, 500, "out of memory");
 	for (size_t i = 0; c->out == NULL && i < n; i++)
 		if (strcmp(v[i].path, path) == 0)
-			c->out = json_pack("{s:I}", "txid",
-			    (json_int_t)v[i].local_txid);
+			c->out = json_pack(
+			    "{s:I}", "txid", (json_int_t)v[i].local_txid);
 	if (c->out == NULL)
 		fail(c, 404, "database not found");
 	ls_db_infos_free(v, n);
@@ -292,8 +292,8 @@ static enum MHD_Result
 reply(struct MHD_Connection *conn, unsigned status, const char *type,
     const char *text)
 {
-	struct MHD_Response *r = ls_mhd.create_response_from_buffer(strlen(text),
-	    (void *)(uintptr_t)text, MHD_RESPMEM_MUST_COPY);
+	struct MHD_Response *r = ls_mhd.create_response_from_buffer(
+	    strlen(text), (void *)(uintptr_t)text, MHD_RESPMEM_MUST_COPY);
 	enum MHD_Result ok;
 
 	if (r == NULL)
@@ -313,8 +313,8 @@ run(struct call *c, const struct route *r, struct request *req)
 
 	c->status = 200;
 	if (r->method[0] == 'P') {
-		c->in = json_loadb((const char *)req->body.p, req->body.n, 0,
-		    &why);
+		c->in =
+		    json_loadb((const char *)req->body.p, req->body.n, 0, &why);
 		if (!json_is_object(c->in) || req->too_large)
 			fail(c, 400, "invalid request body");
 	}
@@ -360,8 +360,8 @@ on_request(void *cls, struct MHD_Connection *conn, const char *url,
 			return run(&c, &routes[i], req);
 	}
 	return known ? reply(conn, 405, "application/json",
-			   "{\"error\":\"method not allowed\"}") :
-		       reply(conn, 404, "text/plain", "404 page not found\n");
+			   "{\"error\":\"method not allowed\"}")
+		     : reply(conn, 404, "text/plain", "404 page not found\n");
 }
 
 static void
@@ -416,7 +416,8 @@ ls_control_start(struct ls_daemon *d, const char *path, uint32_t mode,
 	c->d = d;
 	if ((rc = ls_mhd_load(e)) == LS_OK &&
 	    (rc = listen_at(path, mode, &fd, e)) == LS_OK) {
-		c->http = ls_mhd.start_daemon(MHD_USE_INTERNAL_POLLING_THREAD |
+		c->http = ls_mhd.start_daemon(
+		    MHD_USE_INTERNAL_POLLING_THREAD |
 			MHD_USE_THREAD_PER_CONNECTION | MHD_USE_POLL,
 		    0, NULL, NULL, on_request, c, MHD_OPTION_LISTEN_SOCKET, fd,
 		    MHD_OPTION_CONNECTION_LIMIT, (unsigned)CONNECTIONS,

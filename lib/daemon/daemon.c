@@ -21,7 +21,13 @@
 #include <sys/eventfd.h>
 #include <unistd.h>
 
-enum { LOCAL_WORKERS = 4, REMOTE_WORKERS = 12, TICK_MS = 250, TORN_MS = 10 };
+enum {
+	LOCAL_WORKERS = 4,
+	REMOTE_WORKERS = 12,
+	TICK_MS = 250,
+	TORN_MS = 10,
+	SLOW_SEC = 4
+};
 
 void
 ls_daemon_wake(struct ls_daemon *d)
@@ -164,8 +170,8 @@ start_local(struct ls_daemon *d, struct ls_db *db)
 	if (db->local_lent || db->closed)
 		return;
 	db->local_lent = true;
-	ls_pool_push(d->pool, slow ? LS_LANE_REMOTE : LS_LANE_LOCAL,
-	    &db->local_work);
+	ls_pool_push(
+	    d->pool, slow ? LS_LANE_REMOTE : LS_LANE_LOCAL, &db->local_work);
 }
 
 static void
@@ -174,6 +180,8 @@ start_remote(struct ls_daemon *d, struct ls_db *db)
 	if (db->remote_lent || db->closed || db->remote_done)
 		return;
 	db->remote_lent = true;
+	db->remote_since_ns = ls_sys->mono_ns();
+	d->remote_n++;
 	ls_pool_push(d->pool, LS_LANE_REMOTE, &db->remote_work);
 }
 
@@ -185,10 +193,12 @@ start_due(struct ls_daemon *d)
 	struct ls_timer *t;
 
 	while ((t = ls_timers_first(&d->timers)) != NULL && t->due_ns <= now) {
-		struct ls_db *l = (struct ls_db *)((char *)t -
-		    offsetof(struct ls_db, local_timer));
-		struct ls_db *r = (struct ls_db *)((char *)t -
-		    offsetof(struct ls_db, remote_timer));
+		struct ls_db *l =
+		    (struct ls_db *)((char *)t -
+				     offsetof(struct ls_db, local_timer));
+		struct ls_db *r =
+		    (struct ls_db *)((char *)t -
+				     offsetof(struct ls_db, remote_timer));
 		bool local = t->local;
 
 		/* Lent: settle() makes it due again when it is back. */
@@ -307,14 +317,35 @@ ls_daemon_look_often(struct ls_daemon *d)
 	d->tick_ns = 0;
 }
 
+/* A store that takes a request and is silent: said within SLOW_SEC, whatever
+ * the request's own limits are. mu held. */
+static void
+look_for_slow(struct ls_daemon *d, uint64_t now)
+{
+	if (d->remote_n == 0 || now < d->slow_ns)
+		return;
+	d->slow_ns = now + LS_SEC;
+	for (size_t i = 0; i < d->n; i++) {
+		struct ls_db *db = d->db[i];
+
+		if (db->remote_lent &&
+		    now - db->remote_since_ns >= SLOW_SEC * LS_SEC &&
+		    ls_log_due(&db->slow_limit, 30 * LS_SEC))
+			ls_warn("replica has not answered yet",
+			    LS_ATTRS(LS_S("db", db->name),
+				LS_S("replica", db->conf.place.type),
+				LS_D("elapsed", now - db->remote_since_ns)));
+	}
+}
+
 /* (2) mu held. */
 static void
 tick(struct ls_daemon *d, uint64_t now)
 {
 	if (d->hot_n == 0 || now < d->tick_ns)
 		return;
-	d->tick_step_ns = LS_MIN(2 * LS_MAX(d->tick_step_ns, LS_MS / 2),
-	    TICK_MS * LS_MS);
+	d->tick_step_ns =
+	    LS_MIN(2 * LS_MAX(d->tick_step_ns, LS_MS / 2), TICK_MS * LS_MS);
 	d->tick_ns = now + d->tick_step_ns;
 	for (size_t i = 0; i < d->n; i++)
 		if (d->db[i]->hot)
@@ -331,6 +362,8 @@ timeout_ms(struct ls_daemon *d, uint64_t next_ns, uint64_t now)
 		ns = LS_MIN(ns, d->tick_ns > now ? d->tick_ns - now : 0);
 	if (dog != 0)
 		ns = LS_MIN(ns, dog);
+	if (d->remote_n > 0)
+		ns = LS_MIN(ns, LS_SEC);
 	if (d->stopping)
 		ns = LS_MIN(ns, 100 * LS_MS);
 	if (ns == UINT64_MAX)
@@ -437,6 +470,7 @@ loop(struct ls_daemon *d, int ep)
 		(void)pthread_mutex_lock(&d->mu);
 		arm_returned(d, now);
 		tick(d, now);
+		look_for_slow(d, now);
 		suspend(d);
 		over = d->stopping && ls_stop_turn(d, now);
 		next = start_due(d);

@@ -14,7 +14,7 @@
 struct ls_daemon;
 
 struct ls_daemon_opts {
-	bool once;           /* one sync of everything, then end */
+	bool once;	     /* one sync of everything, then end */
 	bool force_snapshot; /* with once: a level-9 snapshot of each too */
 };
 
@@ -39,8 +39,8 @@ void ls_daemon_stop(struct ls_daemon *d);
 void ls_daemon_suspend(struct ls_daemon *d);
 /* A descriptor of the caller's (a signalfd) to be polled by ls_daemon_run;
  * ready is called on its thread. Before ls_daemon_run. */
-void ls_daemon_poll(struct ls_daemon *d, int fd, void (*ready)(void *arg),
-    void *arg);
+void ls_daemon_poll(
+    struct ls_daemon *d, int fd, void (*ready)(void *arg), void *arg);
 /* Called once, on the running thread, when every database had its first turn
  * at opening. Before ls_daemon_run. */
 void ls_daemon_ready(struct ls_daemon *d, void (*fn)(void *arg), void *arg);
@@ -48,15 +48,15 @@ void ls_daemon_ready(struct ls_daemon *d, void (*fn)(void *arg), void *arg);
 /* ---- control (compatibility 9.1) -------------------------------------------*/
 
 struct ls_db_info {
-	char *path;           /* heap; ls_db_infos_free */
-	const char *state;    /* "replicating", "parked", "stopped", "fenced",
+	char *path;	   /* heap; ls_db_infos_free */
+	const char *state; /* "replicating", "parked", "stopped", "fenced",
 			       * "error"; static */
 	const char *replica_type;
 	uint64_t local_txid, replica_txid;
 	int64_t last_sync_ns; /* wall clock of the last moment it was in sync;
 			       * 0 = never */
 	uint64_t wal_bytes;
-	char error[256];      /* why it is in error, or "" */
+	char error[256]; /* why it is in error, or "" */
 };
 enum ls_rc ls_daemon_list(struct ls_daemon *d, struct ls_db_info **out,
     size_t *n, struct ls_err *e) LS_MUST_CHECK;

@@ -51,8 +51,8 @@ ls_db_open_remote(struct ls_db *db, struct ls_err *e)
 		rc = ls_replica_new(db->store, &db->replica, e);
 	if (rc != LS_OK || db->up != NULL)
 		return rc;
-	rc = ls_uploader_new(db->replica, db->d->cfg.l0_retention_ns, &db->up,
-	    e);
+	rc = ls_uploader_new(
+	    db->replica, db->d->cfg.l0_retention_ns, &db->up, e);
 	if (rc == LS_OK && strcmp(db->conf.place.type, "file") != 0)
 		ls_uploader_set_par(db->up, &ls_par_threads);
 	return rc;
@@ -67,9 +67,9 @@ ls_db_failed(struct ls_db *db, struct ls_log_limit *l, const char *what,
 	(void)pthread_cond_broadcast(&db->d->changed);
 	(void)pthread_mutex_unlock(&db->d->mu);
 	if (e->rc != LS_ECANCELED && ls_log_due(l, LOG_EVERY_SEC * LS_SEC))
-		ls_error(what,
-		    LS_ATTRS(LS_S("db", db->name),
-			LS_S("replica", db->conf.place.type), LS_E(e)));
+		ls_error(
+		    what, LS_ATTRS(LS_S("db", db->name),
+			      LS_S("replica", db->conf.place.type), LS_E(e)));
 }
 
 const char *

@@ -33,9 +33,9 @@ struct ls_db {
 	struct ls_log_limit local_limit;
 	uint64_t safe; /* the saved page map holds the files up to it */
 	uint64_t local_failures; /* in a row */
-	uint64_t save_ns;        /* mono time of the last save */
-	bool looked;             /* the first open was tried */
-	bool first_logged;       /* "no database found" was said */
+	uint64_t save_ns;	 /* mono time of the last save */
+	bool looked;		 /* the first open was tried */
+	bool first_logged;	 /* "no database found" was said */
 
 	/* the remote part */
 	struct ls_store *store;
@@ -55,37 +55,40 @@ struct ls_db {
 	struct ls_timer local_timer, remote_timer;
 	bool local_lent, remote_lent, snap_lent;
 	bool local_again, remote_again; /* became due while lent */
+	uint64_t remote_since_ns;	/* lent since; mono */
+	struct ls_log_limit slow_limit;
 	bool watched, watch_refused; /* its folder is; cannot be */
-	bool returned;   /* in d->returned: its watch is to be armed */
+	bool returned; /* in d->returned: its watch is to be armed */
 	struct ls_db *next_returned;
-	bool hot;        /* cap is open: guard held */
-	bool stirred;    /* an event came: look at inodes too */
+	bool hot;	  /* cap is open: guard held */
+	bool stirred;	  /* an event came: look at inodes too */
 	uint64_t torn_ns; /* the two header copies differ since then; 0 = no */
-	bool recover;    /* ... for too long: read on the guard */
+	bool recover;	  /* ... for too long: read on the guard */
 	enum ls_goal goal;
-	bool local_done, remote_done; /* with LS_GOAL_STOP: final step is over */
-	bool closed;                  /* ... and cap is closed */
-	bool gave_up;                 /* ... though not all is at the replica */
-	bool parked, fenced, stuck;   /* stuck: an error only a person mends */
-	bool exists;                  /* the database was there when last looked */
-	bool resync_wants_base;       /* the next step needs the replica's pages */
-	bool rebase;                  /* local state must be put on top of base */
-	bool snapshot;                /* a level-9 snapshot is due */
-	bool snap_failed;             /* the last one did */
-	bool local_known;             /* oldest, newest, lineage are true */
-	bool remote_known;            /* acked is true */
-	uint64_t oldest, newest;      /* TXIDs in the spool */
+	bool local_done,
+	    remote_done;	    /* with LS_GOAL_STOP: final step is over */
+	bool closed;		    /* ... and cap is closed */
+	bool gave_up;		    /* ... though not all is at the replica */
+	bool parked, fenced, stuck; /* stuck: an error only a person mends */
+	bool exists;		 /* the database was there when last looked */
+	bool resync_wants_base;	 /* the next step needs the replica's pages */
+	bool rebase;		 /* local state must be put on top of base */
+	bool snapshot;		 /* a level-9 snapshot is due */
+	bool snap_failed;	 /* the last one did */
+	bool local_known;	 /* oldest, newest, lineage are true */
+	bool remote_known;	 /* acked is true */
+	uint64_t oldest, newest; /* TXIDs in the spool */
 	uint64_t lineage;
-	uint64_t acked;               /* newest TXID that the replica has */
+	uint64_t acked; /* newest TXID that the replica has */
 	uint64_t remote_lineage;
-	uint64_t local_gen;           /* local steps begun */
-	uint64_t local_ended;         /* gen of the last one that came to its end */
+	uint64_t local_gen;   /* local steps begun */
+	uint64_t local_ended; /* gen of the last one that came to its end */
 	uint64_t last_capture_ns, last_upload_ns; /* mono */
-	uint64_t quiet_ns;            /* mono time of the last captured change */
-	int64_t last_sync_ns;         /* wall */
+	uint64_t quiet_ns;    /* mono time of the last captured change */
+	int64_t last_sync_ns; /* wall */
 	uint64_t wal_bytes;
-	struct ls_err err;            /* of the last failed step; rc LS_OK = none */
-	unsigned waiters;             /* control requests that look at it */
+	struct ls_err err; /* of the last failed step; rc LS_OK = none */
+	unsigned waiters;  /* control requests that look at it */
 };
 
 struct ls_daemon {
@@ -110,8 +113,10 @@ struct ls_daemon {
 	size_t n, cap;
 	size_t hot_n;
 	struct ls_db *returned; /* records that workers gave back */
-	uint64_t tick_ns;       /* when the guards are looked at next */
-	uint64_t tick_step_ns;  /* ... and how long after that again */
+	uint64_t tick_ns;	/* when the guards are looked at next */
+	uint64_t tick_step_ns;	/* ... and how long after that again */
+	uint64_t slow_ns;	/* when slow replicas are looked for next */
+	size_t remote_n;	/* remote steps under way */
 	bool suspending;
 	bool stopping;
 	uint64_t stop_ns, stop_deadline_ns;
@@ -150,15 +155,15 @@ enum ls_rc ls_db_open_remote(struct ls_db *db, struct ls_err *e) LS_MUST_CHECK;
 /* ---- the steps ---- */
 void ls_db_local_step(struct ls_work *w);  /* db_local.c */
 void ls_db_remote_step(struct ls_work *w); /* db_remote.c */
-enum ls_rc ls_db_rebase(struct ls_db *db, struct ls_err *e)
-    LS_MUST_CHECK; /* db_rebase.c: in a local step */
+enum ls_rc ls_db_rebase(struct ls_db *db,
+    struct ls_err *e) LS_MUST_CHECK; /* db_rebase.c: in a local step */
 /* db_rebase.c: with both sides known, must the local state be put on top of
  * the replica's? mu held; *why: static text. */
 bool ls_db_must_rebase(const struct ls_db *db, const char **why);
 /* db_snapshot.c: pin a state (in a local step); its upload is a step of its own
  * on the remote lane, so that capture goes on meanwhile. */
-enum ls_rc ls_db_snapshot_begin(struct ls_db *db,
-    struct ls_err *e) LS_MUST_CHECK;
+enum ls_rc ls_db_snapshot_begin(
+    struct ls_db *db, struct ls_err *e) LS_MUST_CHECK;
 void ls_db_snapshot_step(struct ls_work *w);
 
 #endif

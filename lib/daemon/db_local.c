@@ -22,12 +22,12 @@ struct turn {
 	enum ls_goal goal;
 	bool stirred, recover, snapshot, rebase;
 	uint64_t acked;
-	bool again;           /* more to do right now */
-	bool captured;        /* a file was written */
-	bool clean;           /* all that was committed is in the spool */
-	bool missing;         /* there is no database */
+	bool again;    /* more to do right now */
+	bool captured; /* a file was written */
+	bool clean;    /* all that was committed is in the spool */
+	bool missing;  /* there is no database */
 	bool park;
-	uint64_t retry_ns;    /* from now; 0 = by events only */
+	uint64_t retry_ns; /* from now; 0 = by events only */
 };
 
 static void
@@ -127,8 +127,8 @@ close_capture(struct ls_db *db, bool park, struct ls_err *e)
 static enum ls_rc
 checkpoint(struct ls_db *db, struct ls_err *e)
 {
-	enum ls_ckpt mode = ls_capture_checkpoint_due(db->cap,
-	    ls_sys->mono_ns());
+	enum ls_ckpt mode =
+	    ls_capture_checkpoint_due(db->cap, ls_sys->mono_ns());
 	struct ls_checkpointed cp = { 0 };
 	enum ls_rc rc;
 
@@ -162,15 +162,15 @@ tidy(struct ls_db *db, const struct turn *t, struct ls_err *e)
 		db->save_ns = now;
 	}
 	if (rc == LS_OK && LS_MIN(t->acked, db->safe) > 0)
-		rc = ls_spool_drop(ls_capture_spool(db->cap),
-		    LS_MIN(t->acked, db->safe), e);
+		rc = ls_spool_drop(
+		    ls_capture_spool(db->cap), LS_MIN(t->acked, db->safe), e);
 	return rc;
 }
 
 /* One file, published. */
 static enum ls_rc
-capture_one(struct ls_db *db, struct turn *t, struct ls_captured *got,
-    struct ls_err *e)
+capture_one(
+    struct ls_db *db, struct turn *t, struct ls_captured *got, struct ls_err *e)
 {
 	struct ls_daemon *d = db->d;
 	enum ls_rc rc = ls_capture_step(db->cap, got, e);
@@ -184,11 +184,12 @@ capture_one(struct ls_db *db, struct turn *t, struct ls_captured *got,
 	(void)pthread_mutex_lock(&d->mu);
 	publish(db);
 	db->quiet_ns = ls_sys->mono_ns();
-	ls_db_due_remote(db,
-	    LS_MAX(db->quiet_ns,
-		db->last_upload_ns == 0 ?
-		    0 :
-		    db->last_upload_ns + (uint64_t)db->conf.sync_interval_ns));
+	ls_db_due_remote(
+	    db, LS_MAX(db->quiet_ns,
+		    db->last_upload_ns == 0
+			? 0
+			: db->last_upload_ns +
+			      (uint64_t)db->conf.sync_interval_ns));
 	if (db->goal == LS_GOAL_STOP || db->waiters > 0)
 		ls_db_due_remote(db, 0);
 	(void)pthread_cond_broadcast(&d->changed);
@@ -244,9 +245,9 @@ quiet_enough(struct ls_db *db, const struct turn *t)
 		return false;
 	(void)pthread_mutex_lock(&db->d->mu);
 	quiet = db->quiet_ns != 0 && db->watched && db->waiters == 0 &&
-	    db->acked >= db->newest && !db->rebase && !db->snapshot &&
-	    !db->snap_lent &&
-	    ls_sys->mono_ns() - db->quiet_ns >= (uint64_t)after;
+		db->acked >= db->newest && !db->rebase && !db->snapshot &&
+		!db->snap_lent &&
+		ls_sys->mono_ns() - db->quiet_ns >= (uint64_t)after;
 	(void)pthread_mutex_unlock(&db->d->mu);
 	return quiet && !ls_capture_changed(db->cap);
 }
@@ -324,7 +325,8 @@ settle(struct ls_db *db, const struct turn *t, enum ls_rc rc, uint64_t gen)
 		ls_db_due_remote(db, now); /* lets go of its part too */
 	if (db->cap != NULL)
 		publish(db);
-	if (t->goal == LS_GOAL_STOP && (t->missing || (rc == LS_OK && !t->again)))
+	if (t->goal == LS_GOAL_STOP &&
+	    (t->missing || (rc == LS_OK && !t->again)))
 		db->local_done = true;
 	if (t->goal == LS_GOAL_STOP && rc != LS_OK && !t->missing &&
 	    rc != LS_EAGAIN && !ls_rc_retry(rc))
@@ -395,13 +397,13 @@ ls_db_local_step(struct ls_work *w)
 	t.goal = db->goal;
 	t.stirred = db->stirred || db->parked;
 	t.recover = db->recover;
-	t.snapshot = db->snapshot && !db->snap_lent && db->remote_known &&
-	    !db->rebase;
+	t.snapshot =
+	    db->snapshot && !db->snap_lent && db->remote_known && !db->rebase;
 	t.rebase = db->rebase;
 	t.acked = db->acked;
 	db->stirred = db->recover = false;
 	bool last = db->goal == LS_GOAL_STOP && db->local_done &&
-	    db->remote_done && !db->snap_lent;
+		    db->remote_done && !db->snap_lent;
 	bool off = db->fenced || db->stuck || d->suspending;
 	(void)pthread_mutex_unlock(&d->mu);
 	if (last) {
@@ -410,15 +412,15 @@ ls_db_local_step(struct ls_work *w)
 	}
 	if (off && t.goal == LS_GOAL_RUN) {
 		if (close_capture(db, false, &e) != LS_OK)
-			ls_warn("close",
-			    LS_ATTRS(LS_S("db", db->name), LS_E(&e)));
+			ls_warn(
+			    "close", LS_ATTRS(LS_S("db", db->name), LS_E(&e)));
 		settle(db, &t, LS_ECANCELED, gen);
 		return;
 	}
 	rc = work(db, &t, &e);
 	if (t.missing) {
-		t.retry_ns = t.goal == LS_GOAL_STOP ? 0 :
-						      MISSING_LOOK_SEC * LS_SEC;
+		t.retry_ns =
+		    t.goal == LS_GOAL_STOP ? 0 : MISSING_LOOK_SEC * LS_SEC;
 	} else if (rc != LS_OK) {
 		failed(db, &t, &e);
 	} else {

@@ -47,19 +47,19 @@ struct pages {
 
 static enum ls_rc
 pages_of_base(void *arg,
-    enum ls_rc (*fn)(void *fn_arg, uint32_t pgno, const uint8_t *data,
-	struct ls_err *e),
+    enum ls_rc (*fn)(
+	void *fn_arg, uint32_t pgno, const uint8_t *data, struct ls_err *e),
     void *fn_arg, struct ls_err *e)
 {
 	struct pages *p = arg;
 
-	return ls_restore_pages(p->db->replica, &p->plan, fn, fn_arg, NULL,
-	    &p->call, e);
+	return ls_restore_pages(
+	    p->db->replica, &p->plan, fn, fn_arg, NULL, &p->call, e);
 }
 
 static enum ls_rc
-plan_newest(struct ls_db *db, struct pages *p, struct ls_base *base,
-    struct ls_err *e)
+plan_newest(
+    struct ls_db *db, struct pages *p, struct ls_base *base, struct ls_err *e)
 {
 	static const struct ls_target newest = { 0, 0 };
 	struct ls_files all = { 0 };
@@ -71,11 +71,11 @@ plan_newest(struct ls_db *db, struct pages *p, struct ls_base *base,
 	base->page_size = h.page_size;
 	base->commit = h.commit;
 	if (rc == LS_OK && base->txid != 0)
-		rc = ls_replica_list_all(db->replica, &ls_par_threads, &all,
-		    &p->call, e);
+		rc = ls_replica_list_all(
+		    db->replica, &ls_par_threads, &all, &p->call, e);
 	if (rc == LS_OK && base->txid != 0) {
-		rc = ls_plan_make(db->replica, &all, &newest, &p->plan,
-		    &p->call, e);
+		rc = ls_plan_make(
+		    db->replica, &all, &newest, &p->plan, &p->call, e);
 		if (rc == LS_OK)
 			base->pages = pages_of_base;
 		else if (rc == LS_ENOTFOUND || rc == LS_EGAP)

@@ -11,6 +11,7 @@
 #include "daemon/db.h"
 
 #include "base/bytes.h"
+#include "base/file.h"
 
 #include <stdio.h>
 
@@ -19,8 +20,7 @@ enum { SYNC_TIMEOUT_SEC = 60, PUT_TIMEOUT_SEC = 3600 };
 static struct ls_call
 call_for(const struct ls_db *db, unsigned sec)
 {
-	struct ls_call c = { &db->d->cancel,
-		ls_sys->mono_ns() + sec * LS_SEC };
+	struct ls_call c = { &db->d->cancel, ls_sys->mono_ns() + sec * LS_SEC };
 
 	return c;
 }
@@ -63,9 +63,9 @@ decide(struct ls_db *db, uint64_t *txid, const char **why)
 	if (!db->local_known || db->rebase)
 		n = NEXT_NONE;
 	else if (ls_db_must_rebase(db, why))
-		n = db->conf.on_stale == LS_STALE_STOP && db->newest != 0 ?
-		    NEXT_STALE :
-		    NEXT_REBASE;
+		n = db->conf.on_stale == LS_STALE_STOP && db->newest != 0
+			? NEXT_STALE
+			: NEXT_REBASE;
 	else if (db->acked < db->newest)
 		n = NEXT_PUT;
 	if (n == NEXT_REBASE) {
@@ -85,10 +85,12 @@ put_one(struct ls_db *db, uint64_t txid, struct ls_err *e)
 	struct ls_call c = call_for(db, PUT_TIMEOUT_SEC);
 	char path[4096], name[LS_LTX_NAME_MAX];
 	uint64_t began = ls_sys->mono_ns();
+	int64_t size;
 	enum ls_rc rc;
 
 	(void)snprintf(path, sizeof path, "%s/ltx/0/%s", db->conf.meta_path,
 	    ls_ltx_name(txid, txid, name));
+	size = ls_file_size(path);
 	if ((rc = ls_uploader_put(db->up, txid, path, &c, e)) != LS_OK)
 		return rc;
 	(void)pthread_mutex_lock(&d->mu);
@@ -104,6 +106,7 @@ put_one(struct ls_db *db, uint64_t txid, struct ls_err *e)
 	    LS_ATTRS(LS_S("system", "store"), LS_S("db", db->name),
 		LS_S("replica", db->conf.place.type), LS_I("level", 0),
 		LS_T("minTXID", txid), LS_T("maxTXID", txid),
+		LS_I("size", size),
 		LS_D("elapsed", ls_sys->mono_ns() - began)));
 	return LS_OK;
 }
@@ -170,6 +173,7 @@ settle(struct ls_db *db, enum ls_rc rc, bool more, uint64_t retry_ns)
 
 	(void)pthread_mutex_lock(&d->mu);
 	db->remote_lent = false;
+	d->remote_n--;
 	if (rc == LS_OK && db->local_failures == 0)
 		db->err.rc = LS_OK;
 	if (rc == LS_OK && db->local_known && db->acked >= db->newest)
@@ -226,15 +230,15 @@ ls_db_remote_step(struct ls_work *w)
 		bool stop = db->goal == LS_GOAL_STOP;
 
 		db->remote_failures++;
-		retry = stop ? (uint64_t)d->cfg.shutdown_sync_interval_ns :
-			       ls_db_backoff(
-				   (uint64_t)db->conf.sync_interval_ns,
-				   db->remote_failures);
+		retry = stop
+			    ? (uint64_t)d->cfg.shutdown_sync_interval_ns
+			    : ls_db_backoff((uint64_t)db->conf.sync_interval_ns,
+				  db->remote_failures);
 		ls_db_failed(db, &db->remote_limit,
-		    rc == LS_EFENCED ? "replica is fenced, replication stopped" :
-			stop ? "shutdown sync failed, retrying (press Ctrl+C "
-			       "again to skip)" :
-			       "replica sync error",
+		    rc == LS_EFENCED ? "replica is fenced, replication stopped"
+		    : stop ? "shutdown sync failed, retrying (press Ctrl+C "
+			     "again to skip)"
+			   : "replica sync error",
 		    &e);
 	} else {
 		if (db->remote_failures > 0)

@@ -51,7 +51,8 @@ static enum ls_rc
 upload(struct ls_db *db, uint64_t *size, struct ls_err *e)
 {
 	const struct ls_call c = { &db->d->cancel, 0 };
-	const struct ls_put put = { .timestamp_ms = db->view_info.timestamp_ms };
+	const struct ls_put put = { .timestamp_ms =
+					db->view_info.timestamp_ms };
 	struct ls_upload *up = NULL;
 	char key[LS_KEY_MAX];
 	enum ls_rc rc;

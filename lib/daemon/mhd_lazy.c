@@ -14,8 +14,8 @@ static void
 load(void)
 {
 #define X(name) { "MHD_" #name, &ls_mhd.name },
-	static const struct ls_dl_name names[] = { LS_MHD_CALLS(X) { NULL,
-	    NULL } };
+	static const struct ls_dl_name names[] = { LS_MHD_CALLS(X){
+	    NULL, NULL } };
 #undef X
 
 	if (!ls_dl_load("libmicrohttpd.so.12", names, why, sizeof why))

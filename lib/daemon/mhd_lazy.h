@@ -9,10 +9,11 @@
 
 #include <microhttpd.h>
 
-#define LS_MHD_CALLS(X)                                             \
-	X(start_daemon) X(stop_daemon) X(lookup_connection_value)   \
-	X(create_response_from_buffer) X(add_response_header)       \
-	X(queue_response) X(destroy_response)
+#define LS_MHD_CALLS(X)                                           \
+	X(start_daemon)                                           \
+	X(stop_daemon) X(lookup_connection_value)                 \
+	    X(create_response_from_buffer) X(add_response_header) \
+		X(queue_response) X(destroy_response)
 
 struct ls_mhd {
 #define X(name) __typeof__(&MHD_##name) name;

@@ -65,8 +65,8 @@ start_one(struct lane *l)
 }
 
 enum ls_rc
-ls_pool_new(unsigned local, unsigned remote, struct ls_pool **out,
-    struct ls_err *e)
+ls_pool_new(
+    unsigned local, unsigned remote, struct ls_pool **out, struct ls_err *e)
 {
 	struct ls_pool *p = ls_zalloc(sizeof *p);
 	const unsigned max[LS_LANES] = { local, remote };
@@ -88,8 +88,8 @@ ls_pool_new(unsigned local, unsigned remote, struct ls_pool **out,
 		(void)pthread_mutex_unlock(&p->mu);
 		if (!ok) {
 			ls_pool_free(p);
-			return ls_err_set(e, LS_EAGAIN,
-			    "cannot start a worker thread");
+			return ls_err_set(
+			    e, LS_EAGAIN, "cannot start a worker thread");
 		}
 	}
 	*out = p;

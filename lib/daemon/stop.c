@@ -34,7 +34,8 @@ ls_daemon_stop(struct ls_daemon *d)
 	(void)pthread_mutex_lock(&d->mu);
 	if (d->stop_calls++ == 0) {
 		d->stopping = true;
-		d->stop_deadline_ns = now +
+		d->stop_deadline_ns =
+		    now +
 		    LS_MAX((uint64_t)d->cfg.shutdown_sync_timeout_ns, LS_SEC);
 		for (size_t i = 0; i < d->n; i++)
 			ls_stop_db(d->db[i]);
@@ -106,8 +107,8 @@ say(const struct ls_db *db, enum ls_rc *rc, struct ls_err *e)
 		*rc = ls_err_set(e, LS_ENOTFOUND,
 		    "%s: no position, waiting for data", db->conf.path);
 	else if (db->err.rc != LS_OK)
-		*rc = ls_err_set(e, db->err.rc, "%s: %s", db->conf.path,
-		    db->err.msg);
+		*rc = ls_err_set(
+		    e, db->err.rc, "%s: %s", db->conf.path, db->err.msg);
 	else
 		*rc = ls_err_set(e, LS_ETIMEOUT,
 		    "%s: shutdown sync timeout: local txid %016llx, replica "
@@ -139,7 +140,7 @@ ls_daemon_hangs(struct ls_daemon *d)
 	(void)pthread_mutex_lock(&d->mu);
 	for (size_t i = 0; i < d->n; i++)
 		hangs |= d->db[i]->local_lent || d->db[i]->remote_lent ||
-		    d->db[i]->snap_lent;
+			 d->db[i]->snap_lent;
 	(void)pthread_mutex_unlock(&d->mu);
 	return hangs;
 }

@@ -13,7 +13,6 @@ bool ls_stop_turn(struct ls_daemon *d, uint64_t now);
  * and whoever started us must know. mu held. */
 bool ls_stop_if_locked(struct ls_daemon *d);
 /* After the loop: LS_OK, or what is missing (each was logged). */
-enum ls_rc ls_stop_verdict(struct ls_daemon *d,
-    struct ls_err *e) LS_MUST_CHECK;
+enum ls_rc ls_stop_verdict(struct ls_daemon *d, struct ls_err *e) LS_MUST_CHECK;
 
 #endif

@@ -6,8 +6,8 @@
 
 struct ls_timer {
 	uint64_t due_ns; /* of ls_sys->mono_ns */
-	size_t at;       /* place in the heap + 1; 0 = not set */
-	bool local;      /* of the owner: which of its two timers this is */
+	size_t at;	 /* place in the heap + 1; 0 = not set */
+	bool local;	 /* of the owner: which of its two timers this is */
 };
 
 struct ls_timers {
@@ -17,12 +17,11 @@ struct ls_timers {
 
 void ls_timers_fini(struct ls_timers *h);
 /* Room for n timers in all, so that setting one cannot fail. */
-enum ls_rc ls_timers_reserve(struct ls_timers *h, size_t n,
-    struct ls_err *e) LS_MUST_CHECK;
+enum ls_rc ls_timers_reserve(
+    struct ls_timers *h, size_t n, struct ls_err *e) LS_MUST_CHECK;
 /* Set, or move; _sooner leaves one that is set and due earlier. */
 void ls_timer_set(struct ls_timers *h, struct ls_timer *t, uint64_t due_ns);
-void ls_timer_sooner(struct ls_timers *h, struct ls_timer *t,
-    uint64_t due_ns);
+void ls_timer_sooner(struct ls_timers *h, struct ls_timer *t, uint64_t due_ns);
 void ls_timer_clear(struct ls_timers *h, struct ls_timer *t);
 /* The earliest, or NULL. */
 struct ls_timer *ls_timers_first(const struct ls_timers *h);

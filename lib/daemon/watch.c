@@ -13,8 +13,8 @@
 #include <sys/inotify.h>
 #include <unistd.h>
 
-#define FOLDER_EVENTS                                                     \
-	(IN_CREATE | IN_DELETE | IN_MOVED_TO | IN_MOVED_FROM |            \
+#define FOLDER_EVENTS                                          \
+	(IN_CREATE | IN_DELETE | IN_MOVED_TO | IN_MOVED_FROM | \
 	    IN_DELETE_SELF | IN_MOVE_SELF | IN_ONLYDIR | IN_EXCL_UNLINK)
 
 struct entry {
@@ -41,8 +41,8 @@ ls_watch_new(struct ls_watch **out, struct ls_err *e)
 	w->slot = ls_zalloc(w->slots * sizeof(struct entry *));
 	w->fd = inotify_init1(IN_CLOEXEC | IN_NONBLOCK);
 	if (w->slot == NULL || w->fd < 0) {
-		enum ls_rc rc = w->fd < 0 ? ls_err_sys(e, errno, "inotify") :
-					    ls_err_nomem(e);
+		enum ls_rc rc = w->fd < 0 ? ls_err_sys(e, errno, "inotify")
+					  : ls_err_nomem(e);
 		ls_watch_free(w);
 		return rc;
 	}
@@ -111,9 +111,8 @@ find(struct ls_watch *w, int wd, const char *name, const void *owner)
 {
 	struct entry **p = &w->slot[hash(w, wd, name)];
 
-	while (*p != NULL &&
-	    ((*p)->wd != wd || strcmp((*p)->name, name) != 0 ||
-		(owner != NULL && (*p)->owner != owner)))
+	while (*p != NULL && ((*p)->wd != wd || strcmp((*p)->name, name) != 0 ||
+				 (owner != NULL && (*p)->owner != owner)))
 		p = &(*p)->next;
 	return p;
 }
@@ -149,8 +148,8 @@ drop(struct ls_watch *w, struct entry **p)
 }
 
 enum ls_rc
-ls_watch_db(struct ls_watch *w, const char *db_path, void *owner,
-    struct ls_err *e)
+ls_watch_db(
+    struct ls_watch *w, const char *db_path, void *owner, struct ls_err *e)
 {
 	char *dir = ls_dirname(db_path);
 	enum ls_rc rc = LS_OK;

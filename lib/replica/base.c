@@ -91,8 +91,8 @@ make(struct ls_replica *r, struct ls_file *v, size_t n,
 	if ((rc = ls_inputs_open(&in, r, v, n, o, c, e)) == LS_OK) {
 		first = first_of_size(&in);
 		if ((rc = check_lineage(&in, first, &m.node_id, e)) == LS_OK)
-			rc = ls_inputs_store(&in, first, n - first, &m,
-			    LS_SNAPSHOT_LEVEL, s, e);
+			rc = ls_inputs_store(
+			    &in, first, n - first, &m, LS_SNAPSHOT_LEVEL, s, e);
 	}
 	ls_inputs_close(&in);
 	return rc;

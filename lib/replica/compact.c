@@ -37,8 +37,8 @@ struct job {
 	struct ls_level_state *state; /* LS_LEVELS */
 	struct ls_compacted *out;
 	const struct ls_call *c;
-	struct ls_files src; /* in TXID order */
-	size_t at;	     /* next of src */
+	struct ls_files src;  /* in TXID order */
+	size_t at;	      /* next of src */
 	struct ls_files full; /* full copies: level 9, and those passed over */
 	bool full_known;
 };
@@ -93,8 +93,7 @@ check_fence(const struct job *j, struct ls_err *e)
 	const struct ls_file *last = ls_files_newest(&j->src);
 	char key[LS_KEY_MAX];
 
-	if (j->o->newest == 0 || last == NULL ||
-	    last->max_txid <= j->o->newest)
+	if (j->o->newest == 0 || last == NULL || last->max_txid <= j->o->newest)
 		return LS_OK;
 	(void)ls_err_set(e, LS_EFENCED,
 	    "another writer's %s is in %s: ours ends at %016llx",
@@ -159,14 +158,14 @@ full_reaching(struct job *j, uint64_t txid)
 static void
 before_set(struct before *b, const struct ls_file *f)
 {
-	*b = (struct before){ f->max_txid, f->lineage, f->page_size,
-		f->commit };
+	*b =
+	    (struct before){ f->max_txid, f->lineage, f->page_size, f->commit };
 }
 
 /* (1): what lies before f, a file that does not follow the level's end. */
 static enum ls_rc
-bridge(struct job *j, const struct ls_file *f, struct before *b,
-    struct ls_err *e)
+bridge(
+    struct job *j, const struct ls_file *f, struct before *b, struct ls_err *e)
 {
 	struct ls_file *full;
 	char key[LS_KEY_MAX];
@@ -183,8 +182,8 @@ bridge(struct job *j, const struct ls_file *f, struct before *b,
 		    "level %d ends at %016llx, but %s is next", j->dst,
 		    (unsigned long long)j->state[j->dst].max_txid,
 		    key_of(j->r, f, key));
-		return ls_err_hint(e, LS_EGAP,
-		    "a new snapshot makes what follows restorable");
+		return ls_err_hint(
+		    e, LS_EGAP, "a new snapshot makes what follows restorable");
 	}
 	if ((rc = ls_replica_header(j->r, full, NULL, j->c, e)) == LS_OK)
 		before_set(b, full);
@@ -301,9 +300,10 @@ report(struct job *j, const struct ls_stored *s, size_t n, uint64_t fetched)
 	j->at += n;
 }
 
+/* *is_base: the first file begins a new page size; nothing is written. */
 static enum ls_rc
 write_one(struct job *j, const struct before *b, size_t n,
-    const struct ls_compact_opts *o, struct ls_err *e)
+    const struct ls_compact_opts *o, bool *is_base, struct ls_err *e)
 {
 	struct ls_inputs in;
 	struct ls_merge_opts m = { .node_id = b->lineage };
@@ -314,13 +314,14 @@ write_one(struct job *j, const struct before *b, size_t n,
 
 	if ((rc = ls_inputs_open(&in, j->r, f, n, o, j->c, e)) != LS_OK)
 		goto out;
+	if ((*is_base = in.v[0].h.page_size != b->page_size))
+		goto out;
 	n = same_kind(&in, &m.node_id);
 	if (n == 0) {
 		rc = ls_err_set(e, LS_EGAP,
 		    "%s belongs to another history (lineage %016llx, not "
 		    "%016llx)",
-		    key_of(j->r, f, key),
-		    (unsigned long long)in.v[0].h.node_id,
+		    key_of(j->r, f, key), (unsigned long long)in.v[0].h.node_id,
 		    (unsigned long long)b->lineage);
 		goto out;
 	}
@@ -337,15 +338,16 @@ out:
 /* A local copy may be damaged where the stored file is not. */
 static enum ls_rc
 write_settled(
-    struct job *j, const struct before *b, size_t n, struct ls_err *e)
+    struct job *j, const struct before *b, bool *is_base, struct ls_err *e)
 {
+	size_t n = contiguous(j, ls_inputs_limit(b->page_size));
 	struct ls_compact_opts plain = *j->o;
 	struct ls_err first = { 0 };
-	enum ls_rc rc = write_one(j, b, n, j->o, &first);
+	enum ls_rc rc = write_one(j, b, n, j->o, is_base, &first);
 
 	plain.local = NULL;
 	if ((rc == LS_ECORRUPT || rc == LS_ESHORT) && j->o->local != NULL)
-		return write_one(j, b, n, &plain, e);
+		return write_one(j, b, n, &plain, is_base, e);
 	if (rc != LS_OK && e != NULL)
 		*e = first;
 	return rc;
@@ -355,20 +357,15 @@ static enum ls_rc
 run(struct job *j, struct ls_err *e)
 {
 	struct before b = { 0 };
-	struct ls_file *f;
 	enum ls_rc rc;
 
 	while ((rc = next_first(j, &b, e)) == LS_OK && j->at < j->src.n) {
-		f = &j->src.v[j->at];
+		struct ls_file f = j->src.v[j->at];
+		bool is_base = false;
+
 		if ((rc = ls_call_check(j->c, e)) != LS_OK ||
-		    (rc = ls_replica_header(j->r, f, NULL, j->c, e)) != LS_OK)
-			break;
-		if (f->page_size != b.page_size)
-			rc = pass_base(j, f, e);
-		else
-			rc = write_settled(j, &b,
-			    contiguous(j, ls_inputs_limit(b.page_size)), e);
-		if (rc != LS_OK)
+		    (rc = write_settled(j, &b, &is_base, e)) != LS_OK ||
+		    (is_base && (rc = pass_base(j, &f, e)) != LS_OK))
 			break;
 	}
 	return rc;

@@ -32,7 +32,7 @@ struct ls_compact_opts { /* zeroed: all defaults */
 };
 
 struct ls_compacted {
-	size_t files_in, files_out; /* files_out 0: nothing to do */
+	size_t files_in, files_out;  /* files_out 0: nothing to do */
 	uint64_t min_txid, max_txid; /* of what was written */
 	uint64_t bytes_out;
 	uint64_t fetched; /* from the store */

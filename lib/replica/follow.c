@@ -166,6 +166,40 @@ apply_file(struct ls_follower *f, const char *path,
 	return rc;
 }
 
+/* The history that a plan ends in; not known when its header cannot be read,
+ * then the next file says it. */
+static void
+adopt_lineage(
+    struct ls_follower *f, struct ls_plan *plan, const struct ls_call *c)
+{
+	struct ls_ltx_header h = { 0 };
+
+	f->lineage = 0;
+	if (ls_replica_header(
+		f->r, &plan->files.v[plan->files.n - 1], &h, c, NULL) == LS_OK)
+		f->lineage = h.node_id;
+}
+
+/* Until readers let it: the restored state is not thrown away for them. */
+static enum ls_rc
+apply_file_beside_readers(struct ls_follower *f, const char *path,
+    const struct ls_restored *got, const struct ls_call *c, struct ls_err *e)
+{
+	bool told = false;
+	enum ls_rc rc;
+
+	while ((rc = apply_file(f, path, got, c, e)) == LS_EBUSY) {
+		if (!told)
+			ls_warn("follow: waiting for readers of the copy",
+			    LS_ATTRS(LS_S("output", f->output),
+				LS_T("txid", f->txid)));
+		told = true;
+		if ((rc = ls_call_sleep(c, LS_SEC, e)) != LS_OK)
+			break;
+	}
+	return rc;
+}
+
 /* The copy becomes the newest state, by what differs. */
 static enum ls_rc
 begin_anew(struct ls_follower *f, const struct ls_files *all,
@@ -184,10 +218,10 @@ begin_anew(struct ls_follower *f, const struct ls_files *all,
 		LS_S("output", f->output), LS_S("reason", why->msg)));
 	rc = restore_beside(f, &plan, &path, &got, c, e);
 	if (rc == LS_OK) {
-		if ((rc = apply_file(f, path, &got, c, e)) == LS_OK)
-			rc = save_mark(f, got.txid, e);
+		rc = apply_file_beside_readers(f, path, &got, c, e);
+		if (rc == LS_OK && (rc = save_mark(f, got.txid, e)) == LS_OK)
+			adopt_lineage(f, &plan, c);
 		(void)ls_sys->unlink(path);
-		f->lineage = 0;
 	}
 	ls_free(path);
 	ls_plan_fini(&plan);
@@ -539,6 +573,8 @@ restore_first(struct ls_follower *f, const struct ls_call *c, struct ls_err *e)
 		rc = ls_output_publish(path, f->output, e);
 	if (rc != LS_OK)
 		(void)ls_sys->unlink(path);
+	else
+		adopt_lineage(f, &plan, c);
 out:
 	ls_free(path);
 	ls_plan_fini(&plan);
@@ -644,8 +680,8 @@ ls_follow_run(struct ls_follower *f, const struct ls_call *c, struct ls_err *e)
 			    LS_ATTRS(LS_S("output", f->output),
 				LS_T("txid", f->txid)));
 		last = rc;
-	} while (rc != LS_ECANCELED && rc != LS_ETIMEOUT &&
-		 (rc = ls_call_sleep(c, wait, e)) == LS_OK);
+	} while (
+	    rc != LS_ECANCELED && (rc = ls_call_sleep(c, wait, e)) == LS_OK);
 	if (rc != LS_ECANCELED)
 		return rc;
 	ls_info("follow mode stopped", LS_ATTRS(LS_S("replica", type)));

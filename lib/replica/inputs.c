@@ -61,8 +61,9 @@ static enum ls_rc
 fetch(struct ls_input *s, struct ls_err *e)
 {
 	struct ls_inputs *in = s->in;
-	uint64_t left = s->size ? s->size - s->next :
-		s->f.size > s->next ? s->f.size - s->next : in->block;
+	uint64_t left = s->size		      ? s->size - s->next
+			: s->f.size > s->next ? s->f.size - s->next
+					      : in->block;
 	struct ls_get g = { .off = s->next,
 		.len = LS_MIN(left, (uint64_t)in->block) };
 	struct ls_got got = { 0 };
@@ -419,8 +420,8 @@ ls_inputs_store(struct ls_inputs *in, size_t first, size_t n,
 		return rc;
 	ls_ltx_key(ls_store_layout(ls_replica_store(in->r)), level,
 	    m->from_one ? 1 : a->f.min_txid, z->f.max_txid, key);
-	if (n == 1 && (!m->from_one || a->f.min_txid == 1) &&
-	    a->path == NULL && a->size >= COPY_MIN && (caps & LS_CAP_COPY)) {
+	if (n == 1 && (!m->from_one || a->f.min_txid == 1) && a->path == NULL &&
+	    a->size >= COPY_MIN && (caps & LS_CAP_COPY)) {
 		rc = copy(in->r, a->key, key, &p, in->c, e);
 		*out = (struct ls_stored){ a->h, a->size, true };
 		if (rc != LS_EUNSUPPORTED)

@@ -68,7 +68,7 @@ walk(const struct ls_files *s, struct ls_points *out, struct ls_err *e)
 		uint64_t end = s->v[i].max_txid, min = s->v[i].min_txid;
 
 		for (next = i; next < s->n && s->v[next].max_txid == end;
-		    next++)
+		     next++)
 			min = LS_MIN(min, s->v[next].min_txid);
 		if (min - 1 > reached)
 			continue;

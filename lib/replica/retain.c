@@ -117,9 +117,11 @@ find_full(struct job *j, struct ls_err *e)
 
 		if ((rc = ls_replica_header(j->r, f, NULL, j->c, e)) != LS_OK)
 			return rc;
+		if (time_of(f) > j->o->now_ns)
+			continue; /* the future is now: in the window */
 		last = LS_MAX(last, time_of(f));
 		f->timestamp_ms = last / 1000000;
-		if (time_of(f) <= begin && time_of(f) <= j->o->now_ns)
+		if (time_of(f) <= begin)
 			j->keep = i;
 	}
 	/* Of two that end alike the one at level 0 does not count. */
@@ -176,13 +178,12 @@ release_base(
 	enum ls_rc rc;
 
 	*may = true;
-	for (size_t i = 0; i < j->n_full; i++) {
-		if (j->full[i].max_txid < f->max_txid ||
-		    j->full[i].level != LS_SNAPSHOT_LEVEL)
-			continue;
-		if (i <= j->keep || j->full[i].max_txid == f->max_txid)
+	if (j->full[j->keep].max_txid > f->max_txid)
+		return LS_OK;
+	for (size_t i = 0; i < j->n_full; i++)
+		if (j->full[i].level == LS_SNAPSHOT_LEVEL &&
+		    j->full[i].max_txid == f->max_txid)
 			return LS_OK;
-	}
 	rc = ls_file_to_level(j->r, f, LS_SNAPSHOT_LEVEL, j->c, e);
 	if (rc == LS_EUNSUPPORTED) {
 		*may = false;
@@ -251,16 +252,8 @@ counts(const struct ls_file *f, uint64_t covered, int64_t window_ns)
 {
 	if (f->level == 0 && f->max_txid <= covered)
 		return false;
-	return (f->has_header ? time_of(f) : f->created_ns) >= window_ns ||
-	       f->created_ns >= window_ns;
-}
-
-static int
-txid_order(const void *a, const void *b)
-{
-	uint64_t x = *(const uint64_t *)a, y = *(const uint64_t *)b;
-
-	return (x > y) - (x < y);
+	/* As listed: another clock than the header's. */
+	return f->created_ns >= window_ns - (int64_t)HOUR;
 }
 
 /* What is listed as new may be old: the header has the last word. */
@@ -306,8 +299,7 @@ lost(struct ls_replica *r, const struct ls_files *gone, uint64_t txid,
 static bool
 among(const struct ls_file *sorted, size_t n, const struct ls_file *f)
 {
-	return n > 0 &&
-	       bsearch(f, sorted, n, sizeof *f, ls_file_order) != NULL;
+	return n > 0 && bsearch(f, sorted, n, sizeof *f, ls_file_order) != NULL;
 }
 
 static enum ls_rc
@@ -334,8 +326,7 @@ ask_planner(struct ls_replica *r, const struct ls_files *left,
     const struct ls_points *p, const struct ls_call *c, struct ls_err *e)
 {
 	for (size_t i = 0; i < 2 && p->n > 0; i++) {
-		struct ls_target t = { .txid =
-			p->v[i ? p->n - 1 : 0].txid };
+		struct ls_target t = { .txid = p->v[i ? p->n - 1 : 0].txid };
 		struct ls_plan plan = { 0 };
 		enum ls_rc rc = ls_plan_make(r, left, &t, &plan, c, e);
 
@@ -410,8 +401,7 @@ delete_all(struct job *j, struct ls_err *e)
 	for (size_t i = 0; rc == LS_OK && i < n; i++)
 		keys[i] = key_of(j->r, &j->gone.v[i], text[i]);
 	if (rc == LS_OK)
-		rc = ls_store_delete(
-		    ls_replica_store(j->r), keys, n, j->c, e);
+		rc = ls_store_delete(ls_replica_store(j->r), keys, n, j->c, e);
 	for (size_t i = 0; rc == LS_OK && i < n; i++) {
 		j->out->deleted[j->gone.v[i].level]++;
 		j->out->bytes += j->gone.v[i].size;
@@ -427,8 +417,7 @@ check_fence(const struct job *j, struct ls_err *e)
 	const struct ls_file *last = ls_files_newest(&j->all);
 	char key[LS_KEY_MAX];
 
-	if (j->o->newest == 0 || last == NULL ||
-	    last->max_txid <= j->o->newest)
+	if (j->o->newest == 0 || last == NULL || last->max_txid <= j->o->newest)
 		return LS_OK;
 	(void)ls_err_set(e, LS_EFENCED,
 	    "another writer's %s is in %s: ours ends at %016llx",
@@ -443,8 +432,12 @@ check_fence(const struct job *j, struct ls_err *e)
 static void
 due_full(struct job *j)
 {
-	if (j->keep + 1 < j->n_full)
-		due(j, time_of(&j->full[j->keep + 1]) + j->o->retention_ns);
+	for (size_t i = j->keep + 1; i < j->n_full; i++) {
+		if (j->full[i].max_txid == j->full[j->keep].max_txid)
+			continue;
+		due(j, time_of(&j->full[i]) + j->o->retention_ns);
+		return;
+	}
 }
 
 static enum ls_rc

@@ -12,13 +12,14 @@ struct ls_steady {
 	bool started;
 	int64_t wall_ns;  /* believed, at boot_ns */
 	uint64_t boot_ns; /* of ls_sys->boot_ns */
-	uint64_t ahead_ns; /* boot time since which the clock is ahead; 0 = no */
+	uint64_t
+	    ahead_ns; /* boot time since which the clock is ahead; 0 = no */
 };
 int64_t ls_steady_now(struct ls_steady *s);
 
 struct ls_retain_opts {
-	int64_t now_ns;		/* ls_steady_now */
-	int64_t retention_ns;	/* the window: how far back points are kept */
+	int64_t now_ns;		 /* ls_steady_now */
+	int64_t retention_ns;	 /* the window: how far back points are kept */
 	int64_t l0_retention_ns; /* 0: level-0 files are never deleted */
 	uint64_t newest;	 /* as in ls_compact_opts */
 	const struct ls_par *par;
@@ -27,7 +28,7 @@ struct ls_retain_opts {
 struct ls_retained {
 	size_t deleted[LS_LEVELS];
 	uint64_t bytes;
-	bool promoted;	  /* the base was copied from level 0 to level 9 */
+	bool promoted; /* the base was copied from level 0 to level 9 */
 	/* When something may be next to go, as far as the files that are there
 	 * now tell (wall clock); 0: not before something is written. */
 	int64_t next_ns;

@@ -112,6 +112,15 @@ ls_uploader_acked(const struct ls_uploader *u)
 	return u->acked;
 }
 
+bool
+ls_uploader_proved(const struct ls_uploader *u)
+{
+	uint64_t now = ls_sys->boot_ns();
+
+	return u->synced && !u->check && u->fence == NULL &&
+	       now - u->acked_boot_ns <= u->half_ns;
+}
+
 void
 ls_uploader_rest(struct ls_uploader *u)
 {

@@ -86,6 +86,7 @@ struct ls_store {
 	struct ls_net *net;
 	void *self;
 	_Atomic uint64_t n[LS_N_COUNTERS];
+	_Atomic uint64_t said_ns; /* mono time of the last "trying again" */
 };
 
 /* The key of a whole path of this place: borrowed, inside path. */

@@ -13,6 +13,7 @@
 #include "store/s3.h"
 
 #include "base/bytes.h"
+#include "base/log.h"
 #include "base/units.h"
 #include "store/retry.h"
 
@@ -260,6 +261,22 @@ attempt(struct ls_store *st, struct ls_s3_req *q, struct ls_http_resp *r,
 
 /* ---- again -----------------------------------------------------------------*/
 
+/* A call may try for a minute; whoever reads the log learns at once, and then
+ * every 30 s, what it is that keeps it. */
+static void
+say(struct ls_store *st, unsigned next, const struct ls_err *e)
+{
+	uint64_t now = ls_sys->mono_ns();
+	uint64_t last = atomic_load(&st->said_ns);
+
+	if (last != 0 && now - last < 30 * LS_SEC)
+		return;
+	if (atomic_compare_exchange_strong(&st->said_ns, &last, now))
+		ls_warn("store request failed, trying again",
+		    LS_ATTRS(LS_S("replica", st->text), LS_U("attempt", next),
+			LS_E(e)));
+}
+
 /* false: no more attempts, e says why. */
 static bool
 pause_before(struct ls_store *st, unsigned next, const struct ls_http_resp *r,
@@ -281,6 +298,7 @@ pause_before(struct ls_store *st, unsigned next, const struct ls_http_resp *r,
 		    e, v->rc, "no time left for attempt %u", next);
 		return false;
 	}
+	say(st, next, e);
 	if ((rc = ls_call_sleep(c, wait, &why)) != LS_OK) {
 		(void)ls_err_wrap(e, rc, "%s while waiting for attempt %u",
 		    ls_rc_text(rc), next);
