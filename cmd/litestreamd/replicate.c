@@ -94,6 +94,8 @@ load(struct run *r, char **w, int n, struct ls_err *e)
 		rc = ls_config_defaults(&r->cfg, e);
 		if (rc == LS_OK)
 			rc = ls_config_add_cli_db(&r->cfg, w[0], w[1], e);
+		if (rc != LS_OK)
+			ls_config_fini(&r->cfg);
 	}
 	if (rc != LS_OK)
 		return rc;

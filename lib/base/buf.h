@@ -13,7 +13,7 @@ struct ls_span {
 };
 
 #define LS_SPAN(ptr, len) ((struct ls_span){ (const uint8_t *)(ptr), (len) })
-#define LS_SPAN_STR(s) LS_SPAN((s), strlen(s))
+#define LS_SPAN_STR(s)	  LS_SPAN((s), strlen(s))
 
 /* Bytes of our own. Born with a ceiling (LS_BUF_INIT); appending past it is
  * LS_ERANGE and leaves the buffer as it was. */
@@ -22,16 +22,19 @@ struct ls_buf {
 	size_t n, cap, max;
 };
 
-#define LS_BUF_INIT(ceiling) { NULL, 0, 0, (ceiling) }
+#define LS_BUF_INIT(ceiling)          \
+	{                             \
+		NULL, 0, 0, (ceiling) \
+	}
 
 void ls_buf_init(struct ls_buf *b, size_t max);
 /* Make room for n more bytes. */
-enum ls_rc ls_buf_reserve(struct ls_buf *b, size_t n,
-    struct ls_err *e) LS_MUST_CHECK;
-enum ls_rc ls_buf_add(struct ls_buf *b, const void *p, size_t n,
-    struct ls_err *e) LS_MUST_CHECK;
-enum ls_rc ls_buf_adds(struct ls_buf *b, const char *s,
-    struct ls_err *e) LS_MUST_CHECK;
+enum ls_rc ls_buf_reserve(
+    struct ls_buf *b, size_t n, struct ls_err *e) LS_MUST_CHECK;
+enum ls_rc ls_buf_add(
+    struct ls_buf *b, const void *p, size_t n, struct ls_err *e) LS_MUST_CHECK;
+enum ls_rc ls_buf_adds(
+    struct ls_buf *b, const char *s, struct ls_err *e) LS_MUST_CHECK;
 enum ls_rc ls_buf_addf(struct ls_buf *b, struct ls_err *e, const char *fmt,
     ...) LS_MUST_CHECK LS_PRINTF(3, 4);
 /* NUL-terminate without counting the NUL; the text, borrowed, or "" when

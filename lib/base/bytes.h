@@ -73,6 +73,6 @@ ls_mul_u64(uint64_t a, uint64_t b, uint64_t *out)
 
 #define LS_MIN(a, b) ((a) < (b) ? (a) : (b))
 #define LS_MAX(a, b) ((a) > (b) ? (a) : (b))
-#define LS_COUNT(a) (sizeof(a) / sizeof(a)[0])
+#define LS_COUNT(a)  (sizeof(a) / sizeof(a)[0])
 
 #endif

@@ -73,7 +73,8 @@ ls_call_sleep(const struct ls_call *c, uint64_t ns, struct ls_err *e)
 		ls_sys->sleep_ns(ns);
 		return ls_call_check(c, e);
 	}
-	if (ls_sys != &ls_sys_real && ls_sys->sleep_ns != ls_sys_real.sleep_ns) {
+	if (ls_sys != &ls_sys_real &&
+	    ls_sys->sleep_ns != ls_sys_real.sleep_ns) {
 		ls_sys->sleep_ns(ns); /* a virtual clock */
 	} else {
 		struct pollfd p = { c->cancel->fd, POLLIN, 0 };

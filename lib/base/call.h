@@ -13,7 +13,10 @@ struct ls_cancel {
 	int fd;
 };
 
-#define LS_CANCEL_INIT { 0, -1 }
+#define LS_CANCEL_INIT \
+	{              \
+		0, -1  \
+	}
 
 enum ls_rc ls_cancel_init(struct ls_cancel *c, struct ls_err *e) LS_MUST_CHECK;
 void ls_cancel_fini(struct ls_cancel *c);
@@ -22,17 +25,17 @@ void ls_cancel_set(struct ls_cancel *c); /* safe in a signal handler */
 /* What a blocking call may take. A NULL pointer means no limit. */
 struct ls_call {
 	struct ls_cancel *cancel; /* borrowed, or NULL */
-	uint64_t deadline_ns;     /* of ls_sys->mono_ns; 0 = none */
+	uint64_t deadline_ns;	  /* of ls_sys->mono_ns; 0 = none */
 };
 
 /* LS_OK, LS_ECANCELED or LS_ETIMEOUT. */
-enum ls_rc ls_call_check(const struct ls_call *c, struct ls_err *e)
-    LS_MUST_CHECK;
+enum ls_rc ls_call_check(
+    const struct ls_call *c, struct ls_err *e) LS_MUST_CHECK;
 /* ns that are left, at most max. */
 uint64_t ls_call_left(const struct ls_call *c, uint64_t max_ns);
 /* Sleep, ended early by cancel; LS_OK when the time passed. */
-enum ls_rc ls_call_sleep(const struct ls_call *c, uint64_t ns,
-    struct ls_err *e) LS_MUST_CHECK;
+enum ls_rc ls_call_sleep(
+    const struct ls_call *c, uint64_t ns, struct ls_err *e) LS_MUST_CHECK;
 
 /* Run job(arg, i) for i in 0..n-1, at most k at once, and return when all are
  * done. Libraries that want parallel work are given one of these; threads are

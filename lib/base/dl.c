@@ -18,8 +18,8 @@ ls_dl_load(const char *lib, const struct ls_dl_name *names, char *why, size_t n)
 		void *p = dlsym(h, names->name);
 
 		if (p == NULL) {
-			(void)snprintf(why, n, "%s has no %s", lib,
-			    names->name);
+			(void)snprintf(
+			    why, n, "%s has no %s", lib, names->name);
 			return false;
 		}
 		memcpy(names->fn, &p, sizeof p); /* POSIX: it fits */

@@ -14,31 +14,31 @@
 #include <stdint.h>
 
 /* One row a code: name, what a retry loop does with it, text. */
-#define LS_ERRORS(X)                                                  \
-	X(NOMEM, RETRY, "out of memory")                              \
-	X(IO, RETRY, "input/output error")                            \
-	X(NOSPC, RETRY, "no space left on device")                    \
-	X(NET, RETRY, "network error")                                \
-	X(TIMEOUT, RETRY, "deadline exceeded")                        \
-	X(BUSY, RETRY, "busy")                                        \
-	X(THROTTLED, RETRY, "the server asks to slow down")           \
-	X(SERVER, RETRY, "server error")                              \
-	X(AGAIN, RETRY, "not settled yet")                            \
-	X(CANCELED, STOP, "canceled")                                 \
-	X(DENIED, STOP, "access denied")                              \
-	X(NOTFOUND, STOP, "not found")                                \
-	X(EXISTS, STOP, "already exists")                             \
-	X(CHANGED, STOP, "object changed")                            \
-	X(UNSUPPORTED, STOP, "not supported")                         \
-	X(INVALID, STOP, "invalid argument")                          \
-	X(USAGE, STOP, "usage error")                                 \
-	X(SHORT, STOP, "unexpected end of data")                      \
-	X(CORRUPT, STOP, "data is corrupt")                           \
-	X(RANGE, STOP, "value out of range")                          \
-	X(GAP, STOP, "continuity lost")                               \
-	X(FENCED, STOP, "fenced by another writer")                   \
-	X(LOCKED, STOP, "owned by another process")                   \
-	X(NOTDB, STOP, "file is not a database")                      \
+#define LS_ERRORS(X)                                        \
+	X(NOMEM, RETRY, "out of memory")                    \
+	X(IO, RETRY, "input/output error")                  \
+	X(NOSPC, RETRY, "no space left on device")          \
+	X(NET, RETRY, "network error")                      \
+	X(TIMEOUT, RETRY, "deadline exceeded")              \
+	X(BUSY, RETRY, "busy")                              \
+	X(THROTTLED, RETRY, "the server asks to slow down") \
+	X(SERVER, RETRY, "server error")                    \
+	X(AGAIN, RETRY, "not settled yet")                  \
+	X(CANCELED, STOP, "canceled")                       \
+	X(DENIED, STOP, "access denied")                    \
+	X(NOTFOUND, STOP, "not found")                      \
+	X(EXISTS, STOP, "already exists")                   \
+	X(CHANGED, STOP, "object changed")                  \
+	X(UNSUPPORTED, STOP, "not supported")               \
+	X(INVALID, STOP, "invalid argument")                \
+	X(USAGE, STOP, "usage error")                       \
+	X(SHORT, STOP, "unexpected end of data")            \
+	X(CORRUPT, STOP, "data is corrupt")                 \
+	X(RANGE, STOP, "value out of range")                \
+	X(GAP, STOP, "continuity lost")                     \
+	X(FENCED, STOP, "fenced by another writer")         \
+	X(LOCKED, STOP, "owned by another process")         \
+	X(NOTDB, STOP, "file is not a database")            \
 	X(NOBUCKET, RETRY, "bucket not found")
 
 enum ls_rc {
@@ -48,7 +48,7 @@ enum ls_rc {
 #undef X
 };
 
-#define LS_MUST_CHECK __attribute__((warn_unused_result))
+#define LS_MUST_CHECK	__attribute__((warn_unused_result))
 #define LS_PRINTF(a, b) __attribute__((format(printf, a, b)))
 
 struct ls_err {

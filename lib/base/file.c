@@ -36,8 +36,8 @@ ls_pread_all(int fd, void *buf, size_t n, uint64_t off, struct ls_err *e)
 		if (k < 0 && errno == EINTR)
 			continue;
 		if (k < 0)
-			return ls_err_sys(e, errno, "read at %llu",
-			    (unsigned long long)off);
+			return ls_err_sys(
+			    e, errno, "read at %llu", (unsigned long long)off);
 		if (k == 0)
 			return ls_err_set(e, LS_ESHORT,
 			    "end of file at %llu, %zu more bytes expected",
@@ -48,8 +48,7 @@ ls_pread_all(int fd, void *buf, size_t n, uint64_t off, struct ls_err *e)
 }
 
 enum ls_rc
-ls_pwrite_all(int fd, const void *buf, size_t n, uint64_t off,
-    struct ls_err *e)
+ls_pwrite_all(int fd, const void *buf, size_t n, uint64_t off, struct ls_err *e)
 {
 	const uint8_t *p = buf;
 
@@ -147,8 +146,7 @@ ls_mkdirs(const char *dir, mode_t mode, struct ls_err *e)
 }
 
 enum ls_rc
-ls_read_file(const char *path, size_t max, struct ls_buf *out,
-    struct ls_err *e)
+ls_read_file(const char *path, size_t max, struct ls_buf *out, struct ls_err *e)
 {
 	enum ls_rc rc;
 	int fd = -1;
@@ -192,8 +190,7 @@ write_tmp(const char *tmp, struct ls_span body, mode_t mode, struct ls_err *e)
 }
 
 enum ls_rc
-ls_publish(const char *path, struct ls_span body, mode_t mode,
-    struct ls_err *e)
+ls_publish(const char *path, struct ls_span body, mode_t mode, struct ls_err *e)
 {
 	enum ls_rc rc;
 	char *tmp = ls_asprintf("%s.tmp", path);
@@ -257,8 +254,8 @@ ls_remove_tree(const char *path, struct ls_err *e)
 	if (errno != EISDIR && errno != EPERM)
 		return ls_err_sys(e, errno, "remove %s", path);
 	if ((d = opendir(path)) == NULL)
-		return errno == ENOENT ? LS_OK :
-					 ls_err_sys(e, errno, "open %s", path);
+		return errno == ENOENT ? LS_OK
+				       : ls_err_sys(e, errno, "open %s", path);
 	rc = remove_entries(path, d, e);
 	(void)closedir(d);
 	if (rc == LS_OK && rmdir(path) != 0 && errno != ENOENT)
@@ -273,8 +270,8 @@ ls_dirname(const char *path)
 
 	if (s == NULL)
 		return ls_strdup(".");
-	return s == path ? ls_strdup("/") :
-			   ls_strndup(path, (size_t)(s - path));
+	return s == path ? ls_strdup("/")
+			 : ls_strndup(path, (size_t)(s - path));
 }
 
 const char *

@@ -9,21 +9,21 @@
 enum ls_rc ls_open(const char *path, int flags, mode_t mode, int *fd,
     struct ls_err *e) LS_MUST_CHECK;
 /* All n bytes or an error; LS_ESHORT when the file ends before. */
-enum ls_rc ls_pread_all(int fd, void *buf, size_t n, uint64_t off,
-    struct ls_err *e) LS_MUST_CHECK;
+enum ls_rc ls_pread_all(
+    int fd, void *buf, size_t n, uint64_t off, struct ls_err *e) LS_MUST_CHECK;
 enum ls_rc ls_pwrite_all(int fd, const void *buf, size_t n, uint64_t off,
     struct ls_err *e) LS_MUST_CHECK;
-enum ls_rc ls_write_all(int fd, const void *buf, size_t n,
-    struct ls_err *e) LS_MUST_CHECK;
+enum ls_rc ls_write_all(
+    int fd, const void *buf, size_t n, struct ls_err *e) LS_MUST_CHECK;
 enum ls_rc ls_fsync(int fd, const char *path, struct ls_err *e) LS_MUST_CHECK;
 /* Sync a folder, and the folder that holds path. */
 enum ls_rc ls_fsync_dir(const char *dir, struct ls_err *e) LS_MUST_CHECK;
 enum ls_rc ls_fsync_dir_of(const char *path, struct ls_err *e) LS_MUST_CHECK;
-enum ls_rc ls_rename(const char *from, const char *to,
-    struct ls_err *e) LS_MUST_CHECK;
+enum ls_rc ls_rename(
+    const char *from, const char *to, struct ls_err *e) LS_MUST_CHECK;
 /* Create dir and its missing parents with mode; an existing one is fine. */
-enum ls_rc ls_mkdirs(const char *dir, mode_t mode,
-    struct ls_err *e) LS_MUST_CHECK;
+enum ls_rc ls_mkdirs(
+    const char *dir, mode_t mode, struct ls_err *e) LS_MUST_CHECK;
 /* Read a whole file of at most max bytes into out (appended). */
 enum ls_rc ls_read_file(const char *path, size_t max, struct ls_buf *out,
     struct ls_err *e) LS_MUST_CHECK;

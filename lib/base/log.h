@@ -36,27 +36,29 @@ struct ls_attr {
 };
 
 #define LS_S(k, val) ((struct ls_attr){ (k), LS_A_STR, { .s = (val) } })
-#define LS_I(k, val) ((struct ls_attr){ (k), LS_A_INT, { .i = (int64_t)(val) } })
+#define LS_I(k, val) \
+	((struct ls_attr){ (k), LS_A_INT, { .i = (int64_t)(val) } })
 #define LS_U(k, val) \
 	((struct ls_attr){ (k), LS_A_UINT, { .u = (uint64_t)(val) } })
 #define LS_B(k, val) ((struct ls_attr){ (k), LS_A_BOOL, { .i = (val) } })
-#define LS_D(k, ns) ((struct ls_attr){ (k), LS_A_DUR, { .i = (int64_t)(ns) } })
+#define LS_D(k, ns)  ((struct ls_attr){ (k), LS_A_DUR, { .i = (int64_t)(ns) } })
 #define LS_T(k, val) ((struct ls_attr){ (k), LS_A_TXID, { .u = (val) } })
-#define LS_E(err) ((struct ls_attr){ "error", LS_A_ERR, { .e = (err) } })
-#define LS_ATTRS(...) \
-	((const struct ls_attr[]){ __VA_ARGS__, { NULL, LS_A_END, { .u = 0 } } })
+#define LS_E(err)    ((struct ls_attr){ "error", LS_A_ERR, { .e = (err) } })
+#define LS_ATTRS(...)              \
+	((const struct ls_attr[]){ \
+	    __VA_ARGS__, { NULL, LS_A_END, { .u = 0 } } })
 
 /* attrs ends with LS_A_END, or is NULL. Thread-safe. */
-#define ls_log(level, msg, attrs)                                            \
-	do {                                                                 \
-		if ((level) >= ls_log_min)                                   \
-			ls_log_emit((level), __FILE__, __LINE__, (msg),      \
-			    (attrs));                                        \
+#define ls_log(level, msg, attrs)                                         \
+	do {                                                              \
+		if ((level) >= ls_log_min)                                \
+			ls_log_emit(                                      \
+			    (level), __FILE__, __LINE__, (msg), (attrs)); \
 	} while (0)
 #define ls_trace(msg, attrs) ls_log(LS_TRACE, msg, attrs)
 #define ls_debug(msg, attrs) ls_log(LS_DEBUG, msg, attrs)
-#define ls_info(msg, attrs) ls_log(LS_INFO, msg, attrs)
-#define ls_warn(msg, attrs) ls_log(LS_WARN, msg, attrs)
+#define ls_info(msg, attrs)  ls_log(LS_INFO, msg, attrs)
+#define ls_warn(msg, attrs)  ls_log(LS_WARN, msg, attrs)
 #define ls_error(msg, attrs) ls_log(LS_ERROR, msg, attrs)
 
 struct ls_log_record {

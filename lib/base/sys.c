@@ -81,6 +81,7 @@ const struct ls_sys ls_sys_real = {
 	.mkdir = mkdir,
 	.stat = stat,
 	.fstat = fstat,
+	.statvfs = statvfs,
 	.lock_range = real_lock_range,
 	.futimens = futimens,
 	.realloc = realloc,

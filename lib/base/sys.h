@@ -8,6 +8,7 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <sys/stat.h>
+#include <sys/statvfs.h>
 #include <sys/types.h>
 #include <time.h>
 
@@ -30,13 +31,14 @@ struct ls_sys {
 	int (*mkdir)(const char *path, mode_t mode);
 	int (*stat)(const char *path, struct stat *st);
 	int (*fstat)(int fd, struct stat *st);
+	int (*statvfs)(const char *path, struct statvfs *st);
 	int (*futimens)(int fd, const struct timespec ts[2]);
 	/* fcntl F_OFD_SETLK: the lock belongs to the open file description. */
 	int (*lock_range)(int fd, const struct flock *range);
 	void *(*realloc)(void *p, size_t n);
-	uint64_t (*mono_ns)(void);  /* CLOCK_MONOTONIC */
-	uint64_t (*boot_ns)(void);  /* CLOCK_BOOTTIME: counts suspension too */
-	int64_t (*wall_ns)(void);   /* CLOCK_REALTIME, since the epoch */
+	uint64_t (*mono_ns)(void); /* CLOCK_MONOTONIC */
+	uint64_t (*boot_ns)(void); /* CLOCK_BOOTTIME: counts suspension too */
+	int64_t (*wall_ns)(void);  /* CLOCK_REALTIME, since the epoch */
 	void (*sleep_ns)(uint64_t ns);
 };
 extern const struct ls_sys *ls_sys;
@@ -59,7 +61,7 @@ ls_now_ms(void)
 	return ls_sys->wall_ns() / 1000000;
 }
 
-#define LS_MS 1000000ull
+#define LS_MS  1000000ull
 #define LS_SEC 1000000000ull
 
 #endif

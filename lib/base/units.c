@@ -35,8 +35,8 @@ ls_time_nano(int64_t ns, char out[static LS_TIME_MAX])
 	long long frac = ns - floor_sec(ns) * NS;
 
 	if (frac != 0) {
-		n += (size_t)snprintf(out + n, LS_TIME_MAX - n, ".%09lld",
-		    frac);
+		n +=
+		    (size_t)snprintf(out + n, LS_TIME_MAX - n, ".%09lld", frac);
 		while (out[n - 1] == '0')
 			n--;
 	}
@@ -145,8 +145,8 @@ ls_time_parse(const char *str, int64_t *unix_ns, struct ls_err *e)
 static const struct unit {
 	const char *name;
 	double ns;
-} units[] = { { "ns", 1 }, { "us", 1e3 }, { "\xc2\xb5s", 1e3 },
-	{ "ms", 1e6 }, { "s", 1e9 }, { "m", 60e9 }, { "h", 3600e9 } };
+} units[] = { { "ns", 1 }, { "us", 1e3 }, { "\xc2\xb5s", 1e3 }, { "ms", 1e6 },
+	{ "s", 1e9 }, { "m", 60e9 }, { "h", 3600e9 } };
 
 static const struct unit *
 unit_at(const char **s)
@@ -227,12 +227,14 @@ ls_dur_format(int64_t ns, char out[static LS_DUR_MAX])
 	if (v == 0)
 		return memcpy(out, "0s", 3);
 	h = v / 3600000000000u, m = v / 60000000000u % 60;
-	div = v >= 1000000000u ? 1000000000u : v >= 1000000u ? 1000000u :
-	    v >= 1000u					     ? 1000u :
-							       1u;
-	name = div == 1000000000u ? "s" : div == 1000000u ? "ms" :
-	    div == 1000u				  ? "\xc2\xb5s" :
-							    "ns";
+	div = v >= 1000000000u ? 1000000000u
+	      : v >= 1000000u  ? 1000000u
+	      : v >= 1000u     ? 1000u
+			       : 1u;
+	name = div == 1000000000u ? "s"
+	       : div == 1000000u  ? "ms"
+	       : div == 1000u	  ? "\xc2\xb5s"
+				  : "ns";
 	sub = div == 1000000000u ? v % 60000000000u : v;
 	(void)snprintf(frac, sizeof frac, ".%09llu",
 	    (unsigned long long)((sub % div) * (1000000000u / div)));
@@ -257,8 +259,8 @@ ls_dur_format(int64_t ns, char out[static LS_DUR_MAX])
 static const struct {
 	const char *name;
 	double mult;
-} sizes[] = { { "", 1 }, { "b", 1 }, { "k", 1e3 }, { "kb", 1e3 },
-	{ "m", 1e6 }, { "mb", 1e6 }, { "g", 1e9 }, { "gb", 1e9 }, { "t", 1e12 },
+} sizes[] = { { "", 1 }, { "b", 1 }, { "k", 1e3 }, { "kb", 1e3 }, { "m", 1e6 },
+	{ "mb", 1e6 }, { "g", 1e9 }, { "gb", 1e9 }, { "t", 1e12 },
 	{ "tb", 1e12 }, { "ki", 0x1p10 }, { "kib", 0x1p10 }, { "mi", 0x1p20 },
 	{ "mib", 0x1p20 }, { "gi", 0x1p30 }, { "gib", 0x1p30 },
 	{ "ti", 0x1p40 }, { "tib", 0x1p40 } };
@@ -272,7 +274,7 @@ ls_size_parse(const char *s, int64_t *bytes, struct ls_err *e)
 	double v;
 
 	for (; n < sizeof num - 1 &&
-	     (isdigit((unsigned char)*p) || *p == '.' || *p == ',');
+	       (isdigit((unsigned char)*p) || *p == '.' || *p == ',');
 	     p++)
 		if (*p != ',')
 			num[n++] = *p;
@@ -301,14 +303,14 @@ ls_size_format(uint64_t bytes, char out[static LS_DUR_MAX])
 	size_t i = 0;
 
 	if (bytes < 10) {
-		(void)snprintf(out, LS_DUR_MAX, "%llu B",
-		    (unsigned long long)bytes);
+		(void)snprintf(
+		    out, LS_DUR_MAX, "%llu B", (unsigned long long)bytes);
 		return out;
 	}
 	for (; v >= 1000 && i + 1 < LS_COUNT(names); i++)
 		v /= 1000;
 	v = floor(v * 10 + 0.5) / 10;
-	(void)snprintf(out, LS_DUR_MAX, v < 10 ? "%.1f %s" : "%.0f %s", v,
-	    names[i]);
+	(void)snprintf(
+	    out, LS_DUR_MAX, v < 10 ? "%.1f %s" : "%.0f %s", v, names[i]);
 	return out;
 }

@@ -189,8 +189,8 @@ ls_capture_flush(struct ls_capture *c, struct ls_err *e)
 {
 	enum ls_rc rc;
 
-	if (!c->unsynced)
-		return LS_OK;
+	if ((rc = ls_capture_settle_merge(c, e)) != LS_OK || !c->unsynced)
+		return rc;
 	if ((rc = ls_spool_sync(c->spool, e)) == LS_OK)
 		c->unsynced = false;
 	return rc;

@@ -20,20 +20,20 @@
  * Once, before any other call, by the program. */
 enum ls_rc ls_capture_init(struct ls_err *e) LS_MUST_CHECK;
 
-struct ls_capture_conf { /* strings borrowed for ls_capture_open only */
+struct ls_capture_conf {       /* strings borrowed for ls_capture_open only */
 	const char *db_path;   /* absolute */
 	const char *meta_path; /* absolute */
 	int64_t busy_timeout_ns;
 	int64_t checkpoint_interval_ns; /* 0 = no checkpoints by time */
-	int64_t min_checkpoint_pages;   /* PASSIVE (two-phase) from here on */
-	int64_t truncate_pages;         /* TRUNCATE from here on; < 0 never */
-	int64_t max_sync_wal_bytes;     /* a step ends at the first commit behind
+	int64_t min_checkpoint_pages;	/* PASSIVE (two-phase) from here on */
+	int64_t truncate_pages;		/* TRUNCATE from here on; < 0 never */
+	int64_t max_sync_wal_bytes; /* a step ends at the first commit behind
 					 * it; 0 = no limit */
 };
 
 /* What the replica holds, for a difference against it. */
 struct ls_base {
-	uint64_t txid;    /* newest over all levels; 0 = the replica is empty */
+	uint64_t txid;	  /* newest over all levels; 0 = the replica is empty */
 	uint64_t lineage; /* 0 = unknown */
 	uint32_t page_size, commit;
 	/* Give every page of that state, ascending, to fn; NULL: cannot (then a
@@ -60,15 +60,16 @@ enum ls_rc ls_capture_open(const struct ls_capture_conf *conf,
 enum ls_rc ls_capture_close(struct ls_capture *c, struct ls_err *e);
 
 struct ls_capture_pos {
-	uint64_t txid;    /* newest local TXID; 0 = nothing captured yet */
+	uint64_t txid; /* newest local TXID; 0 = nothing captured yet */
 	uint64_t lineage;
 	uint32_t page_size, commit;
 	uint32_t salt[2];
-	uint32_t frame;   /* frames of this WAL generation that are captured */
+	uint32_t frame; /* frames of this WAL generation that are captured */
 	uint32_t max_frame; /* that the wal-index has now */
 	uint64_t wal_file_bytes;
-	bool resync_due;  /* the next step publishes a difference or a copy */
-	bool wants_base;  /* ... and there is no page map to compare with: supply the
+	bool resync_due; /* the next step publishes a difference or a copy */
+	bool
+	    wants_base; /* ... and there is no page map to compare with: supply the
 			   * replica's state by ls_capture_rebase first, if it can
 			   * be had */
 };
@@ -82,17 +83,17 @@ bool ls_capture_changed(struct ls_capture *c);
  * ls_capture_recover.) */
 bool ls_capture_torn(struct ls_capture *c);
 /* Read on the guard connection: recovers a torn wal-index. */
-enum ls_rc ls_capture_recover(struct ls_capture *c,
-    struct ls_err *e) LS_MUST_CHECK;
+enum ls_rc ls_capture_recover(
+    struct ls_capture *c, struct ls_err *e) LS_MUST_CHECK;
 /* Have database, -wal or -shm been replaced or deleted under us (inodes)?
  * Then close and open again. */
 bool ls_capture_replaced(struct ls_capture *c);
 
-enum ls_capture_kind { /* why a file is what it is; words for the log */
-	LS_CAP_NONE,    /* nothing new: no file was written */
-	LS_CAP_FRAMES,  /* new WAL frames */
+enum ls_capture_kind {	 /* why a file is what it is; words for the log */
+	LS_CAP_NONE,	 /* nothing new: no file was written */
+	LS_CAP_FRAMES,	 /* new WAL frames */
 	LS_CAP_COPY_ALL, /* the whole database */
-	LS_CAP_DIFF,    /* the pages that differ from the page map */
+	LS_CAP_DIFF,	 /* the pages that differ from the page map */
 };
 struct ls_captured {
 	enum ls_capture_kind kind;
@@ -101,7 +102,7 @@ struct ls_captured {
 	uint64_t txid, bytes;
 	uint32_t pages, commit;
 	uint64_t wal_bytes; /* of the WAL that this step consumed */
-	bool more;          /* max_sync_wal_bytes ended it: step again */
+	bool more;	    /* max_sync_wal_bytes ended it: step again */
 };
 /* One capture step: at most one LTX file of TXID + 1 in the spool, synced.
  * LS_EAGAIN: the wal-index is not settled, try again soon. */
@@ -114,14 +115,19 @@ enum ls_rc ls_capture_step(struct ls_capture *c, struct ls_captured *out,
 enum ls_rc ls_capture_rebase(struct ls_capture *c, const struct ls_base *base,
     struct ls_err *e) LS_MUST_CHECK;
 
-enum ls_ckpt { LS_CKPT_NONE, LS_CKPT_PASSIVE, LS_CKPT_RESTART, LS_CKPT_TRUNCATE };
+enum ls_ckpt {
+	LS_CKPT_NONE,
+	LS_CKPT_PASSIVE,
+	LS_CKPT_RESTART,
+	LS_CKPT_TRUNCATE
+};
 struct ls_checkpointed {
 	enum ls_ckpt mode;
-	uint32_t log, done;    /* frames in the WAL, frames in the database */
-	bool restarted;        /* the next writer starts a new generation */
-	int blocked_by;        /* pid of a reader that holds it up, 0 = none */
-	bool writer_stayed;    /* a writer kept the write lock: no restart */
-	uint64_t locked_ns;    /* the write lock was held that long */
+	uint32_t log, done; /* frames in the WAL, frames in the database */
+	bool restarted;	    /* the next writer starts a new generation */
+	int blocked_by;	    /* pid of a reader that holds it up, 0 = none */
+	bool writer_stayed; /* a writer kept the write lock: no restart */
+	uint64_t locked_ns; /* the write lock was held that long */
 	struct ls_captured tail; /* what was captured under it, may be NONE */
 };
 /* Which form is due by the thresholds (compatibility 5.5), at this mono time. */
@@ -134,13 +140,17 @@ enum ls_rc ls_capture_checkpoint(struct ls_capture *c, enum ls_ckpt mode,
 /* Make position and page map durable now (cheap when nothing changed); spool
  * files up to *safe may be dropped once they are uploaded: newer ones are
  * needed to bring the map up to date after a crash. */
-enum ls_rc ls_capture_save(struct ls_capture *c, uint64_t *safe,
-    struct ls_err *e) LS_MUST_CHECK;
+enum ls_rc ls_capture_save(
+    struct ls_capture *c, uint64_t *safe, struct ls_err *e) LS_MUST_CHECK;
 
 /* Bound the spool: ls_spool_merge, and the position goes back to the merged
- * file's TXID. */
-enum ls_rc ls_capture_merge(struct ls_capture *c, uint64_t frozen,
-    struct ls_err *e) LS_MUST_CHECK;
+ * file's TXID. Save soon after: until then no file is safe to drop. On error
+ * all is as it was, or (ls_capture_unsettled) the spool's files are between two
+ * numberings until a later call here, or of a step, succeeds: do not read them
+ * and do not tell their range. */
+enum ls_rc ls_capture_merge(
+    struct ls_capture *c, uint64_t frozen, struct ls_err *e) LS_MUST_CHECK;
+bool ls_capture_unsettled(struct ls_capture *c);
 
 /* A consistent state for snapshots and for verify: one TXID, pinned by a read
  * transaction of its own connection. May be used by another thread than the
@@ -160,17 +170,17 @@ enum ls_rc ls_view_page(struct ls_view *v, uint32_t pgno, uint8_t *buf,
 void ls_view_close(struct ls_view *v);
 /* Write the whole state as LTX file 1..txid into the sink (level 9). */
 enum ls_rc ls_view_snapshot(struct ls_view *v, ls_sink *sink, void *arg,
-    const struct ls_call *call, uint64_t *size, struct ls_err *e)
-    LS_MUST_CHECK;
+    const struct ls_call *call, uint64_t *size, struct ls_err *e) LS_MUST_CHECK;
 
 /* Parking (design 6): RESTART, position durable, close. Takes c on success.
  * What is needed for waking lies in the meta folder. LS_EBUSY: not clean, stay
  * hot. Waking is ls_capture_open. */
-enum ls_rc ls_capture_park(struct ls_capture *c, struct ls_err *e) LS_MUST_CHECK;
+enum ls_rc ls_capture_park(
+    struct ls_capture *c, struct ls_err *e) LS_MUST_CHECK;
 
 /* Local state without opening the database, for `status` and `reset`. */
 struct ls_capture_status {
-	uint64_t txid; /* newest local L0, 0 = none */
+	uint64_t txid;	   /* newest local L0, 0 = none */
 	int64_t wal_bytes; /* -1: no WAL file */
 	bool db_exists;
 };

@@ -94,6 +94,7 @@ struct ls_capture {
 	bool lazy;	      /* sync later: repeated rounds of a checkpoint */
 	bool unsynced;	      /* the newest spool file is not synced */
 	bool saved;	      /* the record on disk is usable */
+	bool relabelled; /* the saved map's TXID is of files that are gone */
 	enum ls_due due;
 	const char *reason; /* of due, static text */
 	bool wants_base;
@@ -128,6 +129,10 @@ enum ls_rc ls_map_rebuild(struct ls_capture *c, struct ls_err *e) LS_MUST_CHECK;
 enum ls_rc ls_settle(struct ls_capture *c, struct ls_err *e) LS_MUST_CHECK;
 enum ls_rc ls_capture_flush(struct ls_capture *c,
     struct ls_err *e) LS_MUST_CHECK; /* sync the spool if need be */
+
+/* Carry out a merge that was decided: before a TXID is taken or told. */
+enum ls_rc ls_capture_settle_merge(
+    struct ls_capture *c, struct ls_err *e) LS_MUST_CHECK;
 
 /* One L0 file of pos.txid + 1: pages come from page(arg, i). On success pos
  * and map are as `next` and v say; on error nothing has changed. */

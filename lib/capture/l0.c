@@ -112,6 +112,8 @@ ls_l0_write(
 	struct ls_ltx_header h;
 	enum ls_rc rc;
 
+	if ((rc = ls_capture_settle_merge(c, e)) != LS_OK)
+		return rc; /* before the TXID is taken */
 	if (f->next.lineage == 0)
 		f->next.lineage = ls_random64();
 	f->next.has_db_checksum = checksum_after(c, f, &f->next.db_checksum);

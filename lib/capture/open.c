@@ -251,7 +251,7 @@ ls_capture_save(struct ls_capture *c, uint64_t *safe, struct ls_err *e)
 	enum ls_rc rc;
 
 	if (safe != NULL)
-		*safe = ls_pagemap_txid(c->map);
+		*safe = c->relabelled ? 0 : ls_pagemap_txid(c->map);
 	if (!c->dirty || c->due != LS_DUE_NONE || c->pos.txid == 0)
 		return LS_OK; /* nothing that may be relied upon */
 	if ((rc = ls_capture_flush(c, e)) != LS_OK)
@@ -269,8 +269,10 @@ ls_capture_save(struct ls_capture *c, uint64_t *safe, struct ls_err *e)
 	if ((rc = ls_posrec_store(c->meta_path, &c->pos, e)) != LS_OK)
 		return rc;
 	c->dirty = false;
+	if (ls_pagemap_txid(c->map) == c->pos.txid)
+		c->relabelled = false;
 	if (safe != NULL)
-		*safe = ls_pagemap_txid(c->map);
+		*safe = c->relabelled ? 0 : ls_pagemap_txid(c->map);
 	return LS_OK;
 }
 
@@ -349,25 +351,6 @@ ls_capture_spool(struct ls_capture *c)
 	return c->spool;
 }
 
-enum ls_rc
-ls_capture_merge(struct ls_capture *c, uint64_t frozen, struct ls_err *e)
-{
-	uint64_t oldest, newest;
-	enum ls_rc rc;
-
-	if (c->due != LS_DUE_NONE)
-		return LS_OK;
-	if ((rc = ls_capture_flush(c, e)) != LS_OK)
-		return rc;
-	rc = ls_spool_merge(c->spool, frozen, e);
-	ls_spool_range(c->spool, &oldest, &newest);
-	if (newest != 0 && newest != c->pos.txid) {
-		c->pos.txid = newest;
-		c->dirty = true;
-	}
-	return rc;
-}
-
 struct rebase {
 	struct ls_capture *c;
 	uint32_t page_size, commit;
@@ -416,6 +399,7 @@ ls_capture_rebase(
 	    (rc = ls_spool_clear(c->spool, e)) != LS_OK)
 		goto out;
 	c->unsynced = false;
+	c->relabelled = true; /* the saved map is of what was given up */
 	c->pos.txid = base->txid;
 	c->pos.lineage = base->lineage;
 	c->pos.page_size = c->guard.page_size;

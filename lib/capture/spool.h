@@ -64,5 +64,8 @@ void ls_spool_owner(struct ls_spool *s, mode_t mode, uid_t uid, gid_t gid);
  * look at ls_spool_range in any case. */
 enum ls_rc ls_spool_merge(
     struct ls_spool *s, uint64_t frozen, struct ls_err *e) LS_MUST_CHECK;
+/* Is a merge decided and not carried out? Carry it out (LS_OK: none is left). */
+bool ls_spool_merging(const struct ls_spool *s);
+enum ls_rc ls_spool_settle(struct ls_spool *s, struct ls_err *e) LS_MUST_CHECK;
 
 #endif

@@ -327,6 +327,18 @@ out:
 	return ls_err_wrap(e, rc, "finish the merge in %s", s->meta);
 }
 
+bool
+ls_spool_merging(const struct ls_spool *s)
+{
+	return s->merging;
+}
+
+enum ls_rc
+ls_spool_settle(struct ls_spool *s, struct ls_err *e)
+{
+	return spool_merge_finish(s, e);
+}
+
 enum ls_rc
 spool_merge_recover(struct ls_spool *s, struct ls_err *e)
 {

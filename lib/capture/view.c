@@ -294,6 +294,8 @@ ls_view_open(struct ls_capture *c, struct ls_view **out,
 	if (c->due != LS_DUE_NONE || c->pos.txid == 0)
 		return ls_err_set(
 		    e, LS_EAGAIN, "%s: a capture step is due", c->db_path);
+	if ((rc = ls_capture_settle_merge(c, e)) != LS_OK)
+		return rc;
 	if ((v = ls_zalloc(sizeof *v)) == NULL)
 		return ls_err_nomem(e);
 	if ((rc = ls_view_begin(v, c, e)) == LS_OK &&

@@ -32,10 +32,10 @@ struct ls_db {
 	struct ls_work local_work;
 	struct ls_log_limit local_limit;
 	uint64_t safe; /* the saved page map holds the files up to it */
-	uint64_t local_failures; /* in a row */
-	uint64_t save_ns;	 /* mono time of the last save */
-	bool looked;		 /* the first open was tried */
-	bool first_logged;	 /* "no database found" was said */
+	_Atomic uint64_t local_failures; /* in a row; the other step reads it */
+	uint64_t save_ns;		 /* mono time of the last save */
+	bool looked;			 /* the first open was tried */
+	bool first_logged;		 /* "no database found" was said */
 
 	/* the remote part */
 	struct ls_store *store;
@@ -43,7 +43,7 @@ struct ls_db {
 	struct ls_uploader *up;
 	struct ls_work remote_work;
 	struct ls_log_limit remote_limit;
-	uint64_t remote_failures;
+	_Atomic uint64_t remote_failures;
 
 	/* a snapshot under way: view and its connection are the snapshot's */
 	struct ls_view *view;

@@ -130,8 +130,6 @@ work(struct ls_db *db, bool *more, struct ls_err *e)
 	const char *why = "";
 	uint64_t txid;
 
-	if (db->goal == LS_GOAL_STOP && db->local_done && !db->exists)
-		return LS_OK; /* nothing to send */
 	rc = know_remote(db, e);
 
 	for (int64_t i = 0; rc == LS_OK; i++) {
@@ -199,6 +197,33 @@ settle(struct ls_db *db, enum ls_rc rc, bool more, uint64_t retry_ns)
 	ls_daemon_wake(d);
 }
 
+/* Logs; ns until the next try. */
+static uint64_t
+failed(struct ls_db *db, bool stop, const struct ls_err *e)
+{
+	uint64_t n = atomic_fetch_add(&db->remote_failures, 1) + 1;
+
+	ls_db_failed(db, &db->remote_limit,
+	    e->rc == LS_EFENCED ? "replica is fenced, replication stopped"
+	    : stop ? "shutdown sync failed, retrying (press Ctrl+C again to "
+		     "skip)"
+		   : "replica sync error",
+	    e);
+	return stop ? (uint64_t)db->d->cfg.shutdown_sync_interval_ns
+		    : ls_db_backoff((uint64_t)db->conf.sync_interval_ns, n);
+}
+
+static void
+recovered(struct ls_db *db)
+{
+	uint64_t n = atomic_exchange(&db->remote_failures, 0);
+
+	if (n > 0)
+		ls_info("replica sync recovered",
+		    LS_ATTRS(LS_S("db", db->name), LS_U("failures", n)));
+	db->remote_limit.last_ns = 0;
+}
+
 /* Parked: let go of what the uploader holds in a folder. */
 static bool
 take_rest(struct ls_db *db)
@@ -216,37 +241,23 @@ ls_db_remote_step(struct ls_work *w)
 {
 	struct ls_db *db =
 	    (struct ls_db *)((char *)w - offsetof(struct ls_db, remote_work));
+	struct ls_daemon *d = db->d;
 	struct ls_err e = { 0 };
-	bool more = false;
+	bool more = false, stop, idle;
 	uint64_t retry = 0;
 	enum ls_rc rc = LS_OK;
 
-	if (!db->fenced) /* written by this step only */
+	(void)pthread_mutex_lock(&d->mu);
+	stop = db->goal == LS_GOAL_STOP;
+	idle = db->fenced || (stop && db->local_done && !db->exists);
+	(void)pthread_mutex_unlock(&d->mu);
+	if (!idle)
 		rc = work(db, &more, &e);
 	if (rc == LS_OK && !more && db->up != NULL && take_rest(db))
 		ls_uploader_rest(db->up);
-	if (rc != LS_OK) {
-		struct ls_daemon *d = db->d;
-		bool stop = db->goal == LS_GOAL_STOP;
-
-		db->remote_failures++;
-		retry = stop
-			    ? (uint64_t)d->cfg.shutdown_sync_interval_ns
-			    : ls_db_backoff((uint64_t)db->conf.sync_interval_ns,
-				  db->remote_failures);
-		ls_db_failed(db, &db->remote_limit,
-		    rc == LS_EFENCED ? "replica is fenced, replication stopped"
-		    : stop ? "shutdown sync failed, retrying (press Ctrl+C "
-			     "again to skip)"
-			   : "replica sync error",
-		    &e);
-	} else {
-		if (db->remote_failures > 0)
-			ls_info("replica sync recovered",
-			    LS_ATTRS(LS_S("db", db->name),
-				LS_U("failures", db->remote_failures)));
-		db->remote_failures = 0;
-		db->remote_limit.last_ns = 0;
-	}
+	if (rc != LS_OK)
+		retry = failed(db, stop, &e);
+	else
+		recovered(db);
 	settle(db, rc, more, retry);
 }

@@ -9,11 +9,13 @@
 
 #include <microhttpd.h>
 
+/* clang-format off */
 #define LS_MHD_CALLS(X)                                           \
 	X(start_daemon)                                           \
-	X(stop_daemon) X(lookup_connection_value)                 \
-	    X(create_response_from_buffer) X(add_response_header) \
-		X(queue_response) X(destroy_response)
+	X(stop_daemon)                                            \
+	X(lookup_connection_value) X(create_response_from_buffer) \
+	    X(add_response_header) X(queue_response) X(destroy_response)
+/* clang-format on */
 
 struct ls_mhd {
 #define X(name) __typeof__(&MHD_##name) name;

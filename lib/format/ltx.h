@@ -24,9 +24,9 @@ enum {
 	LS_LTX_HEADER = 100,
 	LS_LTX_PAGE_HEADER = 6,
 	LS_LTX_TRAILER = 16,
-	LS_LTX_NO_CHECKSUM = 0x2,  /* header flag: always set by us */
-	LS_LTX_ZSTD = 0x4,         /* header flag: pages are zstd frames */
-	LS_LTX_PAGE_SIZED = 0x1,   /* page flag: LZ4 block with a size */
+	LS_LTX_NO_CHECKSUM = 0x2, /* header flag: always set by us */
+	LS_LTX_ZSTD = 0x4,	  /* header flag: pages are zstd frames */
+	LS_LTX_PAGE_SIZED = 0x1,  /* page flag: LZ4 block with a size */
 	LS_PAGE_MIN = 512,
 	LS_PAGE_MAX = 65536,
 	LS_SNAPSHOT_LEVEL = 9,
@@ -45,7 +45,8 @@ struct ls_ltx_header {
 	uint64_t pre_apply;
 	int64_t wal_offset, wal_size;
 	uint32_t salt1, salt2;
-	uint64_t node_id; /* ours: lineage id of the replica's history, 0 = unknown */
+	uint64_t
+	    node_id; /* ours: lineage id of the replica's history, 0 = unknown */
 	/* Ours, in the reserved bytes behind the tag "LSD1": XOR of the page
 	 * checksums of the whole database after this file, only meaningful when
 	 * has_db_checksum. Bit 63 says nothing (LS_CHECKSUM_FLAG is in every
@@ -59,12 +60,12 @@ bool ls_page_size_valid(uint64_t n);
 uint32_t ls_lock_pgno(uint32_t page_size);
 
 /* Encode; out holds LS_LTX_HEADER bytes. Checks nothing. */
-void ls_ltx_header_encode(const struct ls_ltx_header *h,
-    uint8_t out[static LS_LTX_HEADER]);
+void ls_ltx_header_encode(
+    const struct ls_ltx_header *h, uint8_t out[static LS_LTX_HEADER]);
 /* Decode and validate all rules of compatibility 4.2. LS_ECORRUPT, or
  * LS_EUNSUPPORTED for unknown flags. */
-enum ls_rc ls_ltx_header_decode(struct ls_span in, struct ls_ltx_header *h,
-    struct ls_err *e) LS_MUST_CHECK;
+enum ls_rc ls_ltx_header_decode(
+    struct ls_span in, struct ls_ltx_header *h, struct ls_err *e) LS_MUST_CHECK;
 
 /* ---- names ---------------------------------------------------------------*/
 
@@ -75,8 +76,8 @@ char *ls_ltx_name(uint64_t min, uint64_t max, char out[static LS_LTX_NAME_MAX]);
 bool ls_ltx_name_parse(const char *name, uint64_t *min, uint64_t *max);
 char *ls_txid_text(uint64_t txid, char out[static LS_TXID_TEXT]);
 /* Exactly 16 hex digits: LS_EINVALID "invalid txid format". */
-enum ls_rc ls_txid_parse(const char *s, uint64_t *txid,
-    struct ls_err *e) LS_MUST_CHECK;
+enum ls_rc ls_txid_parse(
+    const char *s, uint64_t *txid, struct ls_err *e) LS_MUST_CHECK;
 
 /* ---- writing ---------------------------------------------------------------
  * Streams to a sink, in order, never seeks. Memory: one frame and about 3
@@ -108,22 +109,22 @@ enum ls_rc ls_ltx_writer_frame(struct ls_ltx_writer *w, uint32_t pgno,
     struct ls_span frame, const uint8_t *data, struct ls_err *e) LS_MUST_CHECK;
 /* Terminator, index, trailer. For min_txid 1 refuses (LS_ECORRUPT) when a page
  * of 1..commit is missing. *size: bytes of the file, may be NULL. */
-enum ls_rc ls_ltx_writer_end(struct ls_ltx_writer *w, uint64_t *size,
-    struct ls_err *e) LS_MUST_CHECK;
+enum ls_rc ls_ltx_writer_end(
+    struct ls_ltx_writer *w, uint64_t *size, struct ls_err *e) LS_MUST_CHECK;
 void ls_ltx_writer_free(struct ls_ltx_writer *w);
 
 /* ---- reading: a stream ----------------------------------------------------*/
 
 /* Fill buf with up to n bytes; *got 0 at the end. */
-typedef enum ls_rc ls_source(void *arg, uint8_t *buf, size_t n, size_t *got,
-    struct ls_err *e);
+typedef enum ls_rc ls_source(
+    void *arg, uint8_t *buf, size_t n, size_t *got, struct ls_err *e);
 
 struct ls_ltx_page {
 	uint32_t pgno;
 	uint16_t flags;
-	uint64_t offset;       /* of the frame in the file */
-	struct ls_span frame;  /* compressed body, without framing; borrowed */
-	const uint8_t *data;   /* page_size bytes; borrowed until the next call */
+	uint64_t offset;      /* of the frame in the file */
+	struct ls_span frame; /* compressed body, without framing; borrowed */
+	const uint8_t *data; /* page_size bytes; borrowed until the next call */
 };
 
 struct ls_ltx_reader;
@@ -143,8 +144,8 @@ bool ls_ltx_reader_at_end(const struct ls_ltx_reader *r);
  * seen, check the file checksum, and that nothing follows. Of a file with
  * min_txid 1 the post-apply and our database checksum are checked too, where
  * the file has them. */
-enum ls_rc ls_ltx_reader_finish(struct ls_ltx_reader *r,
-    struct ls_err *e) LS_MUST_CHECK;
+enum ls_rc ls_ltx_reader_finish(
+    struct ls_ltx_reader *r, struct ls_err *e) LS_MUST_CHECK;
 void ls_ltx_reader_free(struct ls_ltx_reader *r);
 
 /* Read all of a file from a source and check everything; *h may be NULL. */
@@ -181,8 +182,8 @@ enum ls_rc ls_ltx_index_decode(struct ls_span tail, uint64_t file_size,
 enum ls_rc ls_ltx_scan(ls_source *src, void *arg, struct ls_ltx_header *h,
     struct ls_ltx_index *idx, struct ls_err *e) LS_MUST_CHECK;
 /* Binary search; NULL when pgno is not in the file. */
-const struct ls_ltx_entry *ls_ltx_index_find(const struct ls_ltx_index *idx,
-    uint32_t pgno);
+const struct ls_ltx_entry *ls_ltx_index_find(
+    const struct ls_ltx_index *idx, uint32_t pgno);
 void ls_ltx_index_fini(struct ls_ltx_index *idx);
 
 /* Decode one whole frame (framing included) that should be page pgno, into
@@ -193,16 +194,16 @@ enum ls_rc ls_ltx_frame_decode(struct ls_span frame, uint32_t hdr_flags,
     struct ls_err *e) LS_MUST_CHECK;
 
 /* Trailer fields from the last LS_LTX_TRAILER bytes. */
-void ls_ltx_trailer_decode(const uint8_t *p, uint64_t *post_apply,
-    uint64_t *file_checksum);
+void ls_ltx_trailer_decode(
+    const uint8_t *p, uint64_t *post_apply, uint64_t *file_checksum);
 
 /* A source over memory. */
 struct ls_ltx_mem {
 	struct ls_span span;
 	size_t at;
 };
-enum ls_rc ls_ltx_mem_source(void *arg, uint8_t *buf, size_t n, size_t *got,
-    struct ls_err *e);
+enum ls_rc ls_ltx_mem_source(
+    void *arg, uint8_t *buf, size_t n, size_t *got, struct ls_err *e);
 
 /* ---- the completeness rule -------------------------------------------------
  * When commit grows from prev to commit, every page of (prev, commit] but the

@@ -42,8 +42,8 @@ enum ls_rc ls_merge(const struct ls_merge_input *in, size_t n,
 
 /* As the merge, but gives the newest version of each page, ascending, and
  * writes nothing: what restore and resync use. data: borrowed. */
-typedef enum ls_rc ls_page_fn(void *arg, uint32_t pgno, const uint8_t *data,
-    struct ls_err *e);
+typedef enum ls_rc ls_page_fn(
+    void *arg, uint32_t pgno, const uint8_t *data, struct ls_err *e);
 enum ls_rc ls_merge_pages(const struct ls_merge_input *in, size_t n,
     ls_page_fn *fn, void *arg, struct ls_ltx_header *out_header,
     struct ls_err *e) LS_MUST_CHECK;

@@ -21,8 +21,8 @@ struct ls_wal_header {
 };
 
 /* Decode and verify the 32 bytes. LS_ESHORT, LS_ECORRUPT. */
-enum ls_rc ls_wal_header_decode(struct ls_span in, struct ls_wal_header *h,
-    struct ls_err *e) LS_MUST_CHECK;
+enum ls_rc ls_wal_header_decode(
+    struct ls_span in, struct ls_wal_header *h, struct ls_err *e) LS_MUST_CHECK;
 
 struct ls_wal_frame {
 	uint32_t pgno;
@@ -31,12 +31,12 @@ struct ls_wal_frame {
 	uint32_t sum[2];
 };
 
-void ls_wal_frame_decode(const uint8_t in[static LS_WAL_FRAME_HEADER],
-    struct ls_wal_frame *f);
+void ls_wal_frame_decode(
+    const uint8_t in[static LS_WAL_FRAME_HEADER], struct ls_wal_frame *f);
 
 /* SQLite's running checksum over n bytes (a multiple of 8). */
-void ls_wal_checksum(bool big_endian, const void *p, size_t n,
-    uint32_t sum[static 2]);
+void ls_wal_checksum(
+    bool big_endian, const void *p, size_t n, uint32_t sum[static 2]);
 /* Continue sum over one frame: the first 8 bytes of its header, its page. */
 void ls_wal_frame_checksum(bool big_endian, const uint8_t *frame_header,
     const uint8_t *page, uint32_t page_size, uint32_t sum[static 2]);
@@ -50,23 +50,24 @@ struct ls_wal_index {
 	uint32_t change; /* iChange */
 	bool is_init, big_endian;
 	uint32_t page_size;
-	uint32_t max_frame; /* mxFrame: committed frames */
-	uint32_t pages;     /* nPage */
+	uint32_t max_frame;    /* mxFrame: committed frames */
+	uint32_t pages;	       /* nPage */
 	uint32_t frame_sum[2]; /* aFrameCksum: running checksum of mxFrame */
-	uint8_t salt[8];    /* as in the WAL file: big-endian bytes */
+	uint8_t salt[8];       /* as in the WAL file: big-endian bytes */
 };
 
 /* Check as walIndexTryHdr does (given two equal copies): version, isInit,
  * header checksum. false when SQLite would not believe it either. */
-bool ls_wal_index_decode(const uint8_t copy[static LS_WAL_INDEX_HEADER],
-    struct ls_wal_index *h);
+bool ls_wal_index_decode(
+    const uint8_t copy[static LS_WAL_INDEX_HEADER], struct ls_wal_index *h);
 static inline void
 ls_wal_index_salts(const struct ls_wal_index *h, uint32_t salt[static 2])
 {
 	for (int i = 0; i < 2; i++)
 		salt[i] = (uint32_t)h->salt[4 * i] << 24 |
-		    (uint32_t)h->salt[4 * i + 1] << 16 |
-		    (uint32_t)h->salt[4 * i + 2] << 8 | h->salt[4 * i + 3];
+			  (uint32_t)h->salt[4 * i + 1] << 16 |
+			  (uint32_t)h->salt[4 * i + 2] << 8 |
+			  h->salt[4 * i + 3];
 }
 
 #endif

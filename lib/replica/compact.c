@@ -24,7 +24,8 @@
 #include "base/log.h"
 #include "base/sys.h"
 
-/* What comes before the file that would be next. */
+/* What comes before the file that would be next. page_size 0: the state right
+ * before it is not stored. */
 struct before {
 	uint64_t max_txid, lineage;
 	uint32_t page_size, commit;
@@ -127,14 +128,23 @@ list_source(struct job *j, struct ls_err *e)
 
 /* ---- full copies ----------------------------------------------------------*/
 
+/* Level 9, and the base at level 0. */
 static enum ls_rc
 know_full(struct job *j, struct ls_err *e)
 {
-	enum ls_rc rc = LS_OK;
+	struct ls_file base = { .level = 0, .min_txid = 1, .max_txid = 1 };
+	enum ls_rc rc;
 
-	if (!j->full_known)
-		rc = ls_replica_list(
-		    j->r, LS_SNAPSHOT_LEVEL, 0, &j->full, j->c, e);
+	if (j->full_known)
+		return LS_OK;
+	rc = ls_replica_list(j->r, LS_SNAPSHOT_LEVEL, 0, &j->full, j->c, e);
+	if (rc != LS_OK)
+		return rc;
+	rc = ls_replica_header(j->r, &base, NULL, j->c, e);
+	if (rc == LS_OK)
+		rc = ls_files_add(&j->full, &base, e);
+	else if (rc == LS_ENOTFOUND)
+		rc = LS_OK;
 	j->full_known = rc == LS_OK;
 	return rc;
 }
@@ -153,13 +163,6 @@ full_reaching(struct job *j, uint64_t txid)
 			best = f;
 	}
 	return best;
-}
-
-static void
-before_set(struct before *b, const struct ls_file *f)
-{
-	*b =
-	    (struct before){ f->max_txid, f->lineage, f->page_size, f->commit };
 }
 
 /* (1): what lies before f, a file that does not follow the level's end. */
@@ -185,8 +188,12 @@ bridge(
 		return ls_err_hint(
 		    e, LS_EGAP, "a new snapshot makes what follows restorable");
 	}
-	if ((rc = ls_replica_header(j->r, full, NULL, j->c, e)) == LS_OK)
-		before_set(b, full);
+	rc = ls_replica_header(j->r, full, NULL, j->c, e);
+	if (rc == LS_OK)
+		*b = (struct before){ full->max_txid, full->lineage,
+			full->page_size, full->commit };
+	if (full->max_txid != f->min_txid - 1)
+		b->page_size = 0;
 	return rc;
 }
 
@@ -314,7 +321,8 @@ write_one(struct job *j, const struct before *b, size_t n,
 
 	if ((rc = ls_inputs_open(&in, j->r, f, n, o, j->c, e)) != LS_OK)
 		goto out;
-	if ((*is_base = in.v[0].h.page_size != b->page_size))
+	*is_base = b->page_size != 0 && in.v[0].h.page_size != b->page_size;
+	if (*is_base)
 		goto out;
 	n = same_kind(&in, &m.node_id);
 	if (n == 0) {
@@ -340,7 +348,8 @@ static enum ls_rc
 write_settled(
     struct job *j, const struct before *b, bool *is_base, struct ls_err *e)
 {
-	size_t n = contiguous(j, ls_inputs_limit(b->page_size));
+	size_t n = contiguous(
+	    j, ls_inputs_limit(b->page_size ? b->page_size : LS_PAGE_MAX));
 	struct ls_compact_opts plain = *j->o;
 	struct ls_err first = { 0 };
 	enum ls_rc rc = write_one(j, b, n, j->o, is_base, &first);

@@ -14,9 +14,13 @@
  *     ahead is not believed for an hour. Level 0 goes by the time of upload as
  *     listed, which is what fencing counts from. (tests: clock_set_back,
  *     clock_jumps_ahead)
- * (4) ORDER: levels 0 to 8 first, level 9 last: when deleting is cut short, the
+ * (4) A YOUNG TXID CAN BE RESTORED, ITSELF: a level-0 file needs all before it
+ *     back to a boundary of level 1, so level 0 goes in the pieces that level 1
+ *     was made of, when the youngest of a piece is old enough.
+ *     (tests: level_0_by_age_and_cover, thirty_days)
+ * (5) ORDER: levels 0 to 8 first, level 9 last: when deleting is cut short, the
  *     full copies that tell the floor are still there the next time.
- * (5) ONLY OURS. A file above our newest TXID is another writer's, and then
+ * (6) ONLY OURS. A file above our newest TXID is another writer's, and then
  *     nothing is deleted. (test: retention_is_fenced)
  */
 #include "replica/retain.h"
@@ -214,29 +218,54 @@ due(struct job *j, int64_t at_ns)
 		j->out->next_ns = at_ns;
 }
 
+/* (4): the last end of a level-1 file up to which all of level 0 is old; the
+ * first n of all are level 0's. */
+static uint64_t
+old_enough(struct job *j, size_t n)
+{
+	uint64_t old = 0, end = 0, all = level_end(&j->all, 1);
+	int64_t young = 0;
+
+	for (size_t i = 0; i < n && young == 0; i++) {
+		int64_t created = j->all.v[i].created_ns;
+
+		if (created + j->o->l0_retention_ns <= j->o->now_ns)
+			old = j->all.v[i].max_txid;
+		else
+			young = created;
+	}
+	for (size_t i = n; i < j->all.n && j->all.v[i].level == 1; i++) {
+		if (j->all.v[i].max_txid <= old)
+			end = LS_MAX(end, j->all.v[i].max_txid);
+		else /* the piece that is next: when its last is old */
+			all = LS_MIN(all, j->all.v[i].max_txid);
+	}
+	for (size_t i = n; young != 0 && i-- > 0;)
+		if (j->all.v[i].max_txid <= all && all > end) {
+			due(j, j->all.v[i].created_ns + j->o->l0_retention_ns);
+			break;
+		}
+	return end;
+}
+
 static enum ls_rc
 choose_level_0(struct job *j, struct ls_err *e)
 {
-	uint64_t covered = level_end(&j->all, 1);
 	size_t n = 0;
-	bool may;
+	uint64_t end;
 	enum ls_rc rc = LS_OK;
 
 	while (n < j->all.n && j->all.v[n].level == 0)
 		n++;
 	if (j->o->l0_retention_ns == 0)
 		return LS_OK;
+	end = old_enough(j, n);
 	for (size_t i = 0; rc == LS_OK && i + 1 < n; i++) {
 		const struct ls_file f = j->all.v[i];
-		int64_t at = f.created_ns + j->o->l0_retention_ns;
+		bool may = true;
 
-		if (f.max_txid > covered)
+		if (f.max_txid > end)
 			break;
-		if (f.created_ns > j->o->now_ns || at > j->o->now_ns) {
-			due(j, at);
-			break;
-		}
-		may = true;
 		if (f.min_txid == 1)
 			rc = release_base(j, &f, &may, e);
 		if (rc == LS_OK && may)
@@ -248,10 +277,11 @@ choose_level_0(struct job *j, struct ls_err *e)
 /* ---- the proof ------------------------------------------------------------*/
 
 static bool
-counts(const struct ls_file *f, uint64_t covered, int64_t window_ns)
+counts(const struct ls_file *f, uint64_t covered, int64_t window_ns,
+    int64_t l0_window_ns)
 {
 	if (f->level == 0 && f->max_txid <= covered)
-		return false;
+		return f->created_ns > l0_window_ns;
 	/* As listed: another clock than the header's. */
 	return f->created_ns >= window_ns - (int64_t)HOUR;
 }
@@ -340,8 +370,8 @@ ask_planner(struct ls_replica *r, const struct ls_files *left,
 static enum ls_rc
 compare(struct ls_replica *r, const struct ls_files *all,
     const struct ls_files *gone, const struct ls_points *was,
-    const struct ls_points *is, int64_t window_ns, const struct ls_call *c,
-    struct ls_err *e)
+    const struct ls_points *is, int64_t window_ns, int64_t l0_window_ns,
+    const struct ls_call *c, struct ls_err *e)
 {
 	uint64_t covered = level_end(all, 1);
 	uint64_t newest = was->n ? was->v[was->n - 1].txid : 0;
@@ -353,7 +383,7 @@ compare(struct ls_replica *r, const struct ls_files *all,
 		struct ls_file f = all->v[i];
 		bool yes;
 
-		if (!counts(&f, covered, window_ns) ||
+		if (!counts(&f, covered, window_ns, l0_window_ns) ||
 		    ls_points_have(is, f.max_txid) ||
 		    !ls_points_have(was, f.max_txid))
 			continue;
@@ -368,8 +398,8 @@ compare(struct ls_replica *r, const struct ls_files *all,
 
 enum ls_rc
 ls_retain_prove(struct ls_replica *r, const struct ls_files *all,
-    const struct ls_files *gone, int64_t window_ns, const struct ls_call *c,
-    struct ls_err *e)
+    const struct ls_files *gone, int64_t window_ns, int64_t l0_window_ns,
+    const struct ls_call *c, struct ls_err *e)
 {
 	struct ls_files left = { 0 };
 	struct ls_points was = { 0 }, is = { 0 };
@@ -378,7 +408,8 @@ ls_retain_prove(struct ls_replica *r, const struct ls_files *all,
 	if ((rc = without(all, gone, &left, e)) == LS_OK &&
 	    (rc = ls_points_of(all, &was, e)) == LS_OK &&
 	    (rc = ls_points_of(&left, &is, e)) == LS_OK &&
-	    (rc = compare(r, all, gone, &was, &is, window_ns, c, e)) == LS_OK)
+	    (rc = compare(r, all, gone, &was, &is, window_ns, l0_window_ns, c,
+		 e)) == LS_OK)
 		rc = ask_planner(r, &left, &is, c, e);
 	ls_points_fini(&was);
 	ls_points_fini(&is);
@@ -450,7 +481,7 @@ choose(struct job *j, struct ls_err *e)
 	    (rc = choose_levels(j, e)) != LS_OK)
 		return rc;
 	due_full(j);
-	return choose_full(j, e); /* last: (4) */
+	return choose_full(j, e); /* last: (5) */
 }
 
 enum ls_rc
@@ -466,8 +497,9 @@ ls_retain(struct ls_replica *r, const struct ls_retain_opts *o,
 	    (rc = check_fence(&j, e)) != LS_OK ||
 	    (rc = choose(&j, e)) != LS_OK || j.gone.n == 0)
 		goto out;
-	rc = ls_retain_prove(
-	    r, &j.all, &j.gone, o->now_ns - o->retention_ns, c, e);
+	rc = ls_retain_prove(r, &j.all, &j.gone, o->now_ns - o->retention_ns,
+	    o->l0_retention_ns ? o->now_ns - o->l0_retention_ns : INT64_MAX, c,
+	    e);
 	if (rc == LS_OK)
 		rc = delete_all(&j, e);
 out:

@@ -39,8 +39,8 @@ struct ls_retained {
  * Chosen: full copies (level 9, and level 0's TXID 1) that are older than
  * another one at or before the window's begin; files of levels 1 to 8 that end
  * before the full copy before the first one kept, but never a level's last;
- * level-0 files that level 1 has, older than l0_retention, up to the first that
- * is not, but never the newest. The base at level 0 is copied to level 9 on the
+ * level-0 files that level 1 has, up to the end of a level-1 file all of whose
+ * are older than l0_retention, but never the newest. The base at level 0 is copied to level 9 on the
  * server before it goes; where the store cannot copy it stays.
  *
  * LS_EGAP: some restore point of the window would be lost; nothing is deleted,
@@ -52,10 +52,10 @@ enum ls_rc ls_retain(struct ls_replica *r, const struct ls_retain_opts *o,
 
 /* The proof alone: with the files of `gone` taken out of `all`, every restore
  * point of the window that had a plan has one. A point counts when it is the
- * newest; or ends a file of levels 1 to 9, or a level-0 file that level 1 has
- * not, and is not older than window_ns. */
+ * newest; or ends a file of levels 1 to 9 and is not older than window_ns; or a
+ * level-0 file that level 1 has not, or that is younger than l0_window_ns. */
 enum ls_rc ls_retain_prove(struct ls_replica *r, const struct ls_files *all,
-    const struct ls_files *gone, int64_t window_ns, const struct ls_call *c,
-    struct ls_err *e) LS_MUST_CHECK;
+    const struct ls_files *gone, int64_t window_ns, int64_t l0_window_ns,
+    const struct ls_call *c, struct ls_err *e) LS_MUST_CHECK;
 
 #endif

@@ -9,12 +9,15 @@
 #include <openssl/evp.h>
 #include <openssl/hmac.h>
 
+/* clang-format off */
 #define LS_CRYPTO_CALLS(X)                                                 \
 	X(EVP_sha256)                                                      \
-	X(EVP_md5) X(EVP_Digest) X(EVP_MD_CTX_new) X(EVP_MD_CTX_free)      \
+	X(EVP_md5)                                                         \
+	X(EVP_Digest) X(EVP_MD_CTX_new) X(EVP_MD_CTX_free)                 \
 	    X(EVP_DigestInit_ex) X(EVP_DigestUpdate) X(EVP_DigestFinal_ex) \
 		X(EVP_EncodeBlock) X(EVP_DecodeBlock) X(HMAC)              \
 		    X(OPENSSL_cleanse)
+/* clang-format on */
 
 struct ls_crypto {
 #define X(name) __typeof__(&name) f_##name;

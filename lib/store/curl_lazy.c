@@ -16,8 +16,8 @@ static void
 load(void)
 {
 #define X(name) { "curl_" #name, &ls_curl.name },
-	static const struct ls_dl_name names[] = { LS_CURL_CALLS(X) { NULL,
-	    NULL } };
+	static const struct ls_dl_name names[] = { LS_CURL_CALLS(X){
+	    NULL, NULL } };
 #undef X
 
 	if (ls_dl_load("libcurl.so.4", names, why, sizeof why) &&

@@ -202,8 +202,8 @@ tmp_link(struct tmp *t, const char *path, const struct ls_body *b)
 	ok = ls_sys->stat(dir, &to) == 0 && to.st_dev == from.st_dev;
 	ls_free(dir);
 	name = ok ? ls_asprintf("%s.%ld-l%lu.tmp", path, (long)getpid(),
-			atomic_fetch_add(&serial, 1) + 1) :
-		    NULL;
+			atomic_fetch_add(&serial, 1) + 1)
+		  : NULL;
 	(void)snprintf(src, sizeof src, "/proc/self/fd/%d", b->fd);
 	if (name == NULL || ls_sys->linkfd(src, name) != 0) {
 		ls_free(name);

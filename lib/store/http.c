@@ -639,8 +639,8 @@ ls_http_send(struct ls_http *h, const struct ls_http_req *q,
 int64_t
 ls_http_date(const char *s)
 {
-	return ls_curl_load(NULL) == LS_OK ? (int64_t)curl_getdate(s, NULL) :
-					     -1;
+	return ls_curl_load(NULL) == LS_OK ? (int64_t)curl_getdate(s, NULL)
+					   : -1;
 }
 
 const char *

@@ -672,8 +672,9 @@ main(int argc, char **argv)
 {
 	struct ls_err e;
 	long finds = 0;
-	unsigned seconds = argc > 2 ? (unsigned)atoi(argv[2]) : 5;
-	int rounds = argc > 3 ? atoi(argv[3]) : 2;
+	unsigned seconds =
+	    argc > 2 ? (unsigned)(int)strtol(argv[2], NULL, 10) : 5;
+	int rounds = argc > 3 ? (int)strtol(argv[3], NULL, 10) : 2;
 
 	if (argc < 2)
 		return fprintf(stderr, "guard_torture DIR [SECONDS [ROUNDS "
@@ -682,14 +683,14 @@ main(int argc, char **argv)
 	(void)snprintf(self_arg, sizeof self_arg, "%s", argv[1]);
 	(void)snprintf(db_path, sizeof db_path, "%s/t.db", argv[1]);
 	if (argc > 3 && argv[2][0] >= 'a') { /* a child */
-		srand((unsigned)atoi(argv[3]));
+		srand((unsigned)(int)strtol(argv[3], NULL, 10));
 		if ((st = map_shared()) == NULL)
 			return 2;
 		return argv[2][0] == 'c'   ? create_main()
 		       : argv[2][0] == 'a' ? app_main()
 					   : guard_main();
 	}
-	srand(argc > 4 ? (unsigned)atoi(argv[4]) : 1);
+	srand(argc > 4 ? (unsigned)(int)strtol(argv[4], NULL, 10) : 1);
 	for (int i = 0; i < rounds; i++) {
 		if (ls_remove_tree(self_arg, &e) != LS_OK ||
 		    mkdir(self_arg, 0700) != 0 || (st = map_shared()) == NULL)

@@ -15,8 +15,8 @@ hit(void)
 {
 	int n = atomic_fetch_sub(&left, 1);
 
-	if (n == 1 || (n < 1 && atomic_load(&all_after) &&
-			  atomic_load(&fired))) {
+	if (n == 1 ||
+	    (n < 1 && atomic_load(&all_after) && atomic_load(&fired))) {
 		atomic_store(&fired, 1);
 		errno = the_errno;
 		return 1;
@@ -24,14 +24,14 @@ hit(void)
 	return 0;
 }
 
-#define FAULTY(ret, name, params, args)                                \
-	static ret f_##name params                                     \
-	{                                                              \
-		return hit() ? (ret)-1 : ls_sys_real.name args;        \
+#define FAULTY(ret, name, params, args)                         \
+	static ret f_##name params                              \
+	{                                                       \
+		return hit() ? (ret)-1 : ls_sys_real.name args; \
 	}
 FAULTY(ssize_t, write, (int fd, const void *b, size_t n), (fd, b, n))
-FAULTY(ssize_t, pwrite, (int fd, const void *b, size_t n, off_t o),
-    (fd, b, n, o))
+FAULTY(
+    ssize_t, pwrite, (int fd, const void *b, size_t n, off_t o), (fd, b, n, o))
 FAULTY(int, fsync, (int fd), (fd))
 FAULTY(int, ftruncate, (int fd, off_t n), (fd, n))
 FAULTY(int, rename, (const char *a, const char *b), (a, b))
@@ -50,8 +50,8 @@ f_fallocate(int fd, off_t o, off_t n)
 static int
 f_open(const char *path, int flags, mode_t mode)
 {
-	int counted = (flags & O_ACCMODE) != O_RDONLY ||
-	    atomic_load(&count_reads);
+	int counted =
+	    (flags & O_ACCMODE) != O_RDONLY || atomic_load(&count_reads);
 
 	return counted && hit() ? -1 : ls_sys_real.open(path, flags, mode);
 }
@@ -59,24 +59,23 @@ f_open(const char *path, int flags, mode_t mode)
 static ssize_t
 f_read(int fd, void *b, size_t n)
 {
-	return atomic_load(&count_reads) && hit() ? -1 :
-						    ls_sys_real.read(fd, b, n);
+	return atomic_load(&count_reads) && hit() ? -1
+						  : ls_sys_real.read(fd, b, n);
 }
 
 static ssize_t
 f_pread(int fd, void *b, size_t n, off_t o)
 {
-	return atomic_load(&count_reads) && hit() ?
-	    -1 :
-	    ls_sys_real.pread(fd, b, n, o);
+	return atomic_load(&count_reads) && hit()
+		   ? -1
+		   : ls_sys_real.pread(fd, b, n, o);
 }
 
 static void *
 f_realloc(void *p, size_t n)
 {
-	return atomic_load(&count_memory) && hit() ?
-	    NULL :
-	    ls_sys_real.realloc(p, n);
+	return atomic_load(&count_memory) && hit() ? NULL
+						   : ls_sys_real.realloc(p, n);
 }
 
 static uint64_t
@@ -122,7 +121,8 @@ fault_arm(int n, int err)
 	the_errno = err;
 	table.open = f_open, table.write = f_write, table.pwrite = f_pwrite;
 	table.fsync = f_fsync, table.ftruncate = f_ftruncate;
-	table.rename = f_rename, table.link = f_link, table.linkfd = f_linkfd, table.mkdir = f_mkdir;
+	table.rename = f_rename, table.link = f_link, table.linkfd = f_linkfd,
+	table.mkdir = f_mkdir;
 	table.futimens = f_futimens;
 	table.lock_range = f_lock_range;
 	table.fallocate = f_fallocate, table.read = f_read;

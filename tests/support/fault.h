@@ -14,10 +14,10 @@
 
 #include "test.h"
 
-void fault_arm(int n, int err); /* the nth call from now fails with err */
+void fault_arm(int n, int err);	     /* the nth call from now fails with err */
 void fault_arm_from(int n, int err); /* and all after it */
-void fault_reads(int on);       /* count reads too */
-void fault_memory(int on);      /* count allocations too (default on) */
+void fault_reads(int on);	     /* count reads too */
+void fault_memory(int on);	     /* count allocations too (default on) */
 void fault_disarm(void);
 int fault_fired(void);
 /* Shift the clocks of the seam by ns (a virtual clock); sleeps advance it. */

@@ -23,13 +23,13 @@ struct test {
 };
 void test_add(struct test *t);
 
-#define TEST(fn)                                                        \
-	static void test_##fn(void);                                    \
-	__attribute__((constructor)) static void test_add_##fn(void)    \
-	{                                                               \
+#define TEST(fn)                                                           \
+	static void test_##fn(void);                                       \
+	__attribute__((constructor)) static void test_add_##fn(void)       \
+	{                                                                  \
 		static struct test t = { #fn, __FILE__, test_##fn, NULL }; \
-		test_add(&t);                                           \
-	}                                                               \
+		test_add(&t);                                              \
+	}                                                                  \
 	static void test_##fn(void)
 
 /* A failed check ends the test (longjmp), the next one runs. */
@@ -37,34 +37,33 @@ _Noreturn void test_fail(const char *file, int line, const char *fmt, ...)
     LS_PRINTF(3, 4);
 #define CHECK(x) \
 	((x) ? (void)0 : test_fail(__FILE__, __LINE__, "CHECK(%s)", #x))
-#define CHECK_OK(call)                                                       \
-	do {                                                                 \
-		enum ls_rc rc_ = (call);                                     \
-		if (rc_ != LS_OK)                                            \
-			test_fail(__FILE__, __LINE__, "%s: %s: %s", #call,   \
-			    ls_rc_name(rc_), e.msg);                         \
+#define CHECK_OK(call)                                                     \
+	do {                                                               \
+		enum ls_rc rc_ = (call);                                   \
+		if (rc_ != LS_OK)                                          \
+			test_fail(__FILE__, __LINE__, "%s: %s: %s", #call, \
+			    ls_rc_name(rc_), e.msg);                       \
 	} while (0) /* needs a `struct ls_err e` in scope */
 #define CHECK_RC(call, want)                                                 \
 	do {                                                                 \
 		enum ls_rc rc_ = (call), want_ = (want);                     \
 		if (rc_ != want_)                                            \
-			test_fail(__FILE__, __LINE__,                        \
-			    "%s: got %s, want %s", #call, ls_rc_name(rc_),   \
-			    ls_rc_name(want_));                              \
+			test_fail(__FILE__, __LINE__, "%s: got %s, want %s", \
+			    #call, ls_rc_name(rc_), ls_rc_name(want_));      \
 	} while (0)
-#define CHECK_EQ(a, b)                                                       \
-	do {                                                                 \
-		long long a_ = (long long)(a), b_ = (long long)(b);          \
-		if (a_ != b_)                                                \
-			test_fail(__FILE__, __LINE__,                        \
-			    "%s = %lld, %s = %lld", #a, a_, #b, b_);         \
+#define CHECK_EQ(a, b)                                                        \
+	do {                                                                  \
+		long long a_ = (long long)(a), b_ = (long long)(b);           \
+		if (a_ != b_)                                                 \
+			test_fail(__FILE__, __LINE__, "%s = %lld, %s = %lld", \
+			    #a, a_, #b, b_);                                  \
 	} while (0)
-#define CHECK_STR(a, b)                                                      \
-	do {                                                                 \
-		const char *a_ = (a), *b_ = (b);                             \
-		if (strcmp(a_, b_) != 0)                                     \
-			test_fail(__FILE__, __LINE__,                        \
-			    "%s = \"%s\", want \"%s\"", #a, a_, b_);         \
+#define CHECK_STR(a, b)                                              \
+	do {                                                         \
+		const char *a_ = (a), *b_ = (b);                     \
+		if (strcmp(a_, b_) != 0)                             \
+			test_fail(__FILE__, __LINE__,                \
+			    "%s = \"%s\", want \"%s\"", #a, a_, b_); \
 	} while (0)
 
 /* Path of name in the test's folder; a ring of 16 static strings. */

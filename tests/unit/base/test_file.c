@@ -17,7 +17,7 @@ TEST(publish_is_all_or_nothing_under_any_fault)
 		CHECK(!ls_exists(T("a.tmp")));
 		struct ls_span s = test_read_file(T("a"));
 		CHECK((s.n == 3 && memcmp(s.p, "old", 3) == 0) ||
-		    (s.n == 4 && memcmp(s.p, "new!", 4) == 0));
+		      (s.n == 4 && memcmp(s.p, "new!", 4) == 0));
 		if (!fault_fired()) {
 			CHECK_OK(rc);
 			CHECK_EQ(s.n, 4);

@@ -100,7 +100,8 @@ be_the_application(void)
 	(void)sqlite3_busy_timeout(db, 10000);
 	(void)sqlite3_exec(db, "PRAGMA synchronous=NORMAL", NULL, NULL, NULL);
 	seed = getenv("LS_TEST_STORM");
-	_exit(seed ? storm(db, (unsigned)atoi(seed)) : serve(db));
+	_exit(seed ? storm(db, (unsigned)(int)strtol(seed, NULL, 10))
+		   : serve(db));
 }
 
 /* ---- the parent ------------------------------------------------------------- */

@@ -37,8 +37,8 @@ TEST(local_lane_runs_while_the_remote_lane_is_stuck)
 	(void)sem_init(&done, 0, 0);
 	CHECK_OK(ls_pool_new(1, REMOTE, &p, &e));
 	for (int i = 0; i < REMOTE + 2; i++) {
-		stuck[i] = (struct job){ { wait_job, NULL }, &begun, &go,
-			&done };
+		stuck[i] =
+		    (struct job){ { wait_job, NULL }, &begun, &go, &done };
 		ls_pool_push(p, LS_LANE_REMOTE, &stuck[i].w);
 	}
 	for (int i = 0; i < REMOTE; i++)

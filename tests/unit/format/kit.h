@@ -15,7 +15,10 @@ struct kit_sink {
 	size_t room;
 	size_t largest; /* piece seen */
 };
-#define KIT_SINK { LS_BUF_INIT((size_t)1 << 32), 0, 0 }
+#define KIT_SINK                                   \
+	{                                          \
+		LS_BUF_INIT((size_t)1 << 32), 0, 0 \
+	}
 ls_sink kit_sink;
 
 /* A source that gives at most `chunk` bytes a call (0: all). */
@@ -27,8 +30,8 @@ ls_source kit_source;
 
 /* A page that compresses to about half; another one for each pgno and v. */
 void kit_page(uint8_t *out, uint32_t page_size, uint32_t pgno, uint64_t v);
-struct ls_ltx_header kit_header(uint32_t page_size, uint32_t commit,
-    uint64_t min, uint64_t max);
+struct ls_ltx_header kit_header(
+    uint32_t page_size, uint32_t commit, uint64_t min, uint64_t max);
 /* Write a file with the writer; pages are kit_page(.., v). Gives out. */
 enum ls_rc kit_write(const struct ls_ltx_header *h, const uint32_t *pgnos,
     size_t n, uint64_t v, struct ls_buf *out, struct ls_err *e);

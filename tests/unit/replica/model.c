@@ -46,43 +46,58 @@ to_buf(void *arg, struct ls_span b, struct ls_err *e)
 	return ls_buf_add(arg, b.p, b.n, e);
 }
 
-void
-md_file(const struct md *m, uint64_t txid, struct ls_buf *out)
+static void
+write_file(const struct md *m, uint64_t min, uint64_t txid,
+    struct ls_ltx_header *h, struct ls_buf *out)
 {
 	const struct md_state *s = &m->s[txid];
 	struct ls_err e = { 0 };
 	struct ls_ltx_writer *w = NULL;
-	const struct ls_ltx_header h = { .flags = LS_LTX_NO_CHECKSUM,
+
+	*h = (struct ls_ltx_header){ .flags = LS_LTX_NO_CHECKSUM,
 		.page_size = s->page_size,
 		.commit = s->commit,
-		.min_txid = txid,
+		.min_txid = min,
 		.max_txid = txid,
 		.timestamp_ms = s->ns / 1000000,
 		.wal_offset = 32,
 		.node_id = s->lineage };
-
 	CHECK_OK(ls_ltx_writer_new(to_buf, out, &w, &e));
-	CHECK_OK(ls_ltx_writer_begin(w, &h, &e));
+	CHECK_OK(ls_ltx_writer_begin(w, h, &e));
 	for (uint32_t p = 1; p <= s->commit; p++)
-		if (s->changed & 1u << (p - 1))
+		if (min == 1 || (s->changed & 1u << (p - 1)))
 			CHECK_OK(ls_ltx_writer_page(w, p,
 			    s->pages + (size_t)(p - 1) * s->page_size, &e));
 	CHECK_OK(ls_ltx_writer_end(w, NULL, &e));
 	ls_ltx_writer_free(w);
 }
 
+void
+md_file(const struct md *m, uint64_t txid, struct ls_buf *out)
+{
+	struct ls_ltx_header h;
+
+	write_file(m, txid, txid, &h, out);
+}
+
 static void
-put(struct md *m)
+put(struct md *m, int level, uint64_t min, struct ls_ltx_header *h)
 {
 	struct ls_err e = { 0 };
 	struct ls_buf b = LS_BUF_INIT(1 << 20);
 	char key[LS_KEY_MAX];
 	const struct ls_put o = { .timestamp_ms = m->s[m->n].ns / 1000000 };
 
-	md_file(m, m->n, &b);
-	ls_ltx_key(ls_store_layout(m->st), 0, m->n, m->n, key);
+	write_file(m, min, m->n, h, &b);
+	ls_ltx_key(ls_store_layout(m->st), level, min, m->n, key);
 	CHECK_OK(ls_store_put(m->st, key, ls_buf_span(&b), &o, NULL, &e));
 	ls_buf_free(&b);
+}
+
+void
+md_snapshot(struct md *m, struct ls_ltx_header *h)
+{
+	put(m, LS_SNAPSHOT_LEVEL, 1, h);
 }
 
 static void
@@ -90,6 +105,7 @@ next(struct md *m, uint32_t commit, bool whole)
 {
 	const struct md_state *old;
 	struct md_state *s;
+	struct ls_ltx_header h;
 
 	if (m->n + 2 > m->cap) {
 		m->cap = m->cap ? m->cap * 2 : 64;
@@ -116,7 +132,7 @@ next(struct md *m, uint32_t commit, bool whole)
 			    m->page_size);
 		}
 	}
-	put(m);
+	put(m, 0, m->n, &h);
 }
 
 void

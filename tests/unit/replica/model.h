@@ -7,9 +7,9 @@
 #include "test.h"
 
 enum { MD_PAGE = 512, MD_PAGES = 12 };
-#define MD_HOUR (3600 * (int64_t)LS_SEC)
+#define MD_HOUR	  (3600 * (int64_t)LS_SEC)
 #define MD_MINUTE (60 * (int64_t)LS_SEC)
-#define MD_T0 (1700006400 * (int64_t)LS_SEC) /* 2023-11-15 00:00 */
+#define MD_T0	  (1700006400 * (int64_t)LS_SEC) /* 2023-11-15 00:00 */
 
 struct md_state {
 	int64_t ns;
@@ -38,6 +38,8 @@ void md_commit(struct md *m);
 void md_resize(struct md *m, uint32_t page_size);
 /* Level-0 file of a TXID, from the model. */
 void md_file(const struct md *m, uint64_t txid, struct ls_buf *out);
+/* The newest state at level 9, from the model. */
+void md_snapshot(struct md *m, struct ls_ltx_header *h);
 /* Has txid a plan? */
 bool md_plannable(struct md *m, uint64_t txid);
 /* Restore and compare with the model; ends the test when it differs. */
