@@ -80,6 +80,10 @@ struct ls_db {
 	uint64_t oldest, newest; /* TXIDs in the spool */
 	uint64_t lineage;
 	uint64_t acked; /* newest TXID that the replica has */
+	/* db_spool.c: the newest TXID that may have been sent; frozen: with
+	 * merging, the files behind it are being merged and must not be. */
+	uint64_t sent, frozen;
+	bool sent_known, listed, merging;
 	uint64_t remote_lineage;
 	uint64_t local_gen;   /* local steps begun */
 	uint64_t local_ended; /* gen of the last one that came to its end */
@@ -165,5 +169,11 @@ bool ls_db_must_rebase(const struct ls_db *db, const char **why);
 enum ls_rc ls_db_snapshot_begin(
     struct ls_db *db, struct ls_err *e) LS_MUST_CHECK;
 void ls_db_snapshot_step(struct ls_work *w);
+/* db_local.c: tell the record what the capture holds now. mu held. */
+void ls_db_publish(struct ls_db *db);
+/* db_spool.c, in a local step. Merge pending files when they are too many. */
+enum ls_rc ls_db_bound_spool(struct ls_db *db, struct ls_err *e) LS_MUST_CHECK;
+/* May another file be written? LS_ENOSPC: the disk's reserve is reached. */
+enum ls_rc ls_db_room(struct ls_db *db, struct ls_err *e) LS_MUST_CHECK;
 
 #endif

@@ -48,13 +48,17 @@ log_captured(const struct ls_db *db, const struct ls_captured *c)
 }
 
 /* Tell the record what the capture holds now. mu held. */
-static void
-publish(struct ls_db *db)
+void
+ls_db_publish(struct ls_db *db)
 {
 	struct ls_capture_pos pos;
 
 	ls_capture_position(db->cap, &pos);
-	ls_spool_range(ls_capture_spool(db->cap), &db->oldest, &db->newest);
+	if (!ls_capture_unsettled(db->cap)) {
+		ls_spool_range(
+		    ls_capture_spool(db->cap), &db->oldest, &db->newest);
+		db->merging = false;
+	}
 	db->lineage = pos.lineage;
 	db->wal_bytes = pos.wal_file_bytes;
 	db->resync_wants_base = pos.wants_base;
@@ -91,7 +95,10 @@ open_capture(struct ls_db *db, struct turn *t, struct ls_err *e)
 	d->hot_n++;
 	db->parked = false;
 	db->exists = true;
-	publish(db);
+	ls_db_publish(db);
+	if (!db->sent_known) /* an earlier run may have sent all of it */
+		db->sent = db->newest;
+	db->sent_known = true;
 	(void)pthread_mutex_unlock(&d->mu);
 	ls_debug("initialized db",
 	    LS_ATTRS(LS_S("db", db->name), LS_S("path", db->conf.path)));
@@ -182,7 +189,7 @@ capture_one(
 	t->captured = true;
 	log_captured(db, got);
 	(void)pthread_mutex_lock(&d->mu);
-	publish(db);
+	ls_db_publish(db);
 	db->quiet_ns = ls_sys->mono_ns();
 	ls_db_due_remote(
 	    db, LS_MAX(db->quiet_ns,
@@ -267,7 +274,11 @@ work(struct ls_db *db, struct turn *t, struct ls_err *e)
 	if (rc == LS_OK && t->rebase)
 		rc = ls_db_rebase(db, e);
 	if (rc == LS_OK)
+		rc = ls_db_room(db, e);
+	if (rc == LS_OK)
 		rc = capture_all(db, t, e);
+	if (rc == LS_OK)
+		rc = ls_db_bound_spool(db, e);
 	if (rc == LS_OK && t->snapshot)
 		rc = ls_db_snapshot_begin(db, e);
 	if (rc == LS_OK)
@@ -324,7 +335,7 @@ settle(struct ls_db *db, const struct turn *t, enum ls_rc rc, uint64_t gen)
 	if (t->park)
 		ls_db_due_remote(db, now); /* lets go of its part too */
 	if (db->cap != NULL)
-		publish(db);
+		ls_db_publish(db);
 	if (t->goal == LS_GOAL_STOP &&
 	    (t->missing || (rc == LS_OK && !t->again)))
 		db->local_done = true;

@@ -94,7 +94,7 @@ based(struct ls_db *db, const struct ls_base *base)
 	ls_capture_position(db->cap, &pos);
 	(void)pthread_mutex_lock(&d->mu);
 	db->rebase = false;
-	db->acked = base->txid;
+	db->acked = db->sent = base->txid;
 	db->remote_lineage = base->txid ? base->lineage : 0;
 	db->oldest = db->newest = 0;
 	db->local_known = false; /* until the next file is there */

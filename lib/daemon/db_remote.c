@@ -42,6 +42,9 @@ know_remote(struct ls_db *db, struct ls_err *e)
 		return rc;
 	(void)pthread_mutex_lock(&d->mu);
 	db->acked = txid;
+	/* Its successor may be under way, of an earlier run. */
+	db->sent = db->listed ? LS_MAX(db->sent, txid + 1) : txid + 1;
+	db->sent_known = db->listed = true;
 	db->remote_lineage = txid ? h.node_id : 0;
 	db->remote_known = true;
 	(void)pthread_cond_broadcast(&d->changed);
@@ -66,8 +69,10 @@ decide(struct ls_db *db, uint64_t *txid, const char **why)
 		n = db->conf.on_stale == LS_STALE_STOP && db->newest != 0
 			? NEXT_STALE
 			: NEXT_REBASE;
-	else if (db->acked < db->newest)
+	else if (db->acked < db->newest && !(db->merging && *txid > db->frozen))
 		n = NEXT_PUT;
+	if (n == NEXT_PUT)
+		db->sent = LS_MAX(db->sent, *txid);
 	if (n == NEXT_REBASE) {
 		db->rebase = true;
 		ls_db_due_local(db, 0);

@@ -4,6 +4,7 @@
 #include "base/dl.h"
 
 #include <pthread.h>
+#include <string.h>
 
 struct ls_mhd ls_mhd;
 
@@ -19,7 +20,7 @@ load(void)
 #undef X
 
 	if (!ls_dl_load("libmicrohttpd.so.12", names, why, sizeof why))
-		ls_mhd = (struct ls_mhd){ NULL };
+		memset(&ls_mhd, 0, sizeof ls_mhd);
 }
 
 enum ls_rc

@@ -4,6 +4,7 @@
 #include "base/dl.h"
 
 #include <pthread.h>
+#include <string.h>
 
 struct ls_crypto ls_crypto;
 
@@ -19,7 +20,7 @@ load(void)
 #undef X
 
 	if (!ls_dl_load("libcrypto.so.3", names, why, sizeof why))
-		ls_crypto = (struct ls_crypto){ NULL };
+		memset(&ls_crypto, 0, sizeof ls_crypto);
 }
 
 enum ls_rc
