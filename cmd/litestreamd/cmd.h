@@ -15,6 +15,7 @@ int cmd_databases(int argc, char **argv);
 int cmd_info(int argc, char **argv);
 int cmd_list(int argc, char **argv);
 int cmd_ltx(int argc, char **argv);
+int cmd_points(int argc, char **argv);
 int cmd_register(int argc, char **argv);
 int cmd_replicate(int argc, char **argv);
 int cmd_reset(int argc, char **argv);
@@ -24,6 +25,7 @@ int cmd_status(int argc, char **argv);
 int cmd_stop(int argc, char **argv);
 int cmd_sync(int argc, char **argv);
 int cmd_unregister(int argc, char **argv);
+int cmd_verify(int argc, char **argv);
 int cmd_version(int argc, char **argv);
 int cmd_wal(int argc, char **argv);
 

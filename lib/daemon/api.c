@@ -250,6 +250,7 @@ ls_daemon_start_db(struct ls_daemon *d, const char *path, uint64_t *txid,
 		db->goal = LS_GOAL_RUN;
 		db->closed = db->local_done = db->remote_done = false;
 		db->gave_up = false;
+		atomic_store(&db->upkeep.set, 0);
 		db->err.rc = LS_OK;
 		ls_db_due_local(db, 0);
 		ls_db_due_remote(db, 0);
@@ -287,6 +288,7 @@ remove_db(struct ls_daemon *d, struct ls_db *db)
 
 	ls_timer_clear(&d->timers, &db->local_timer);
 	ls_timer_clear(&d->timers, &db->remote_timer);
+	ls_timer_clear(&d->timers, &db->maint_timer);
 	ls_watch_forget(d->watch, db->conf.path, db);
 	for (struct ls_db **p = &d->returned; *p != NULL;
 	     p = &(*p)->next_returned)
@@ -318,7 +320,7 @@ ls_daemon_unregister(struct ls_daemon *d, const char *path,
 	(void)pthread_mutex_lock(&d->mu);
 	while ((db = ls_daemon_find(d, path)) != NULL) {
 		if (db->waiters == 0 && !db->local_lent && !db->remote_lent &&
-		    !db->snap_lent) {
+		    !db->snap_lent && !db->maint_lent) {
 			remove_db(d, db);
 			break;
 		}

@@ -50,6 +50,12 @@ ls_db_due_remote(struct ls_db *db, uint64_t due_ns)
 	ls_timer_sooner(&db->d->timers, &db->remote_timer, due_ns);
 }
 
+void
+ls_db_due_maint(struct ls_db *db, uint64_t due_ns)
+{
+	ls_timer_sooner(&db->d->timers, &db->maint_timer, due_ns);
+}
+
 static enum ls_rc
 make_parts(struct ls_daemon *d, struct ls_err *e)
 {
@@ -69,7 +75,7 @@ ls_daemon_add(struct ls_daemon *d, struct ls_db_config *conf, struct ls_err *e)
 	struct ls_db *db = NULL;
 	enum ls_rc rc;
 
-	if ((rc = ls_timers_reserve(&d->timers, 2 * (d->n + 1), e)) != LS_OK) {
+	if ((rc = ls_timers_reserve(&d->timers, 3 * (d->n + 1), e)) != LS_OK) {
 		ls_db_config_fini(conf);
 		return rc;
 	}
@@ -185,6 +191,55 @@ start_remote(struct ls_daemon *d, struct ls_db *db)
 	ls_pool_push(d->pool, LS_LANE_REMOTE, &db->remote_work);
 }
 
+static void
+start_maint(struct ls_daemon *d, struct ls_db *db)
+{
+	if (db->maint_lent || db->closed || db->goal == LS_GOAL_STOP)
+		return;
+	db->maint_lent = true;
+	ls_pool_push(d->pool, LS_LANE_REMOTE, &db->maint_work);
+}
+
+/* Lent: settle() makes it due again when it is back. */
+static void
+start(struct ls_daemon *d, struct ls_timer *t)
+{
+	char *p = (char *)t;
+	struct ls_db *db;
+
+	switch ((enum ls_timer_kind)t->kind) {
+	case LS_T_LOCAL:
+		db = (struct ls_db *)(p - offsetof(struct ls_db, local_timer));
+		db->local_again |= db->local_lent;
+		start_local(d, db);
+		break;
+	case LS_T_REMOTE:
+		db = (struct ls_db *)(p - offsetof(struct ls_db, remote_timer));
+		db->remote_again |= db->remote_lent;
+		start_remote(d, db);
+		break;
+	case LS_T_MAINT:
+		db = (struct ls_db *)(p - offsetof(struct ls_db, maint_timer));
+		start_maint(d, db);
+		break;
+	}
+}
+
+/* An upload is due, and the WAL has more: that comes first, and goes with it.
+ * Each timer for itself, the two intervals would add up. mu held. */
+static bool
+capture_first(struct ls_daemon *d, struct ls_db *db)
+{
+	if (!db->hot || db->local_lent || db->goal == LS_GOAL_STOP ||
+	    db->rebase || db->fenced || db->stuck || d->suspending ||
+	    db->waiters > 0 || db->conf.monitor_interval_ns == 0 ||
+	    !ls_capture_changed(db->cap))
+		return false;
+	db->upload_after = true;
+	start_local(d, db);
+	return true;
+}
+
 /* Start what is due; ns until the next is. mu held. */
 static uint64_t
 start_due(struct ls_daemon *d)
@@ -193,28 +248,8 @@ start_due(struct ls_daemon *d)
 	struct ls_timer *t;
 
 	while ((t = ls_timers_first(&d->timers)) != NULL && t->due_ns <= now) {
-		struct ls_db *l =
-		    (struct ls_db *)((char *)t -
-				     offsetof(struct ls_db, local_timer));
-		struct ls_db *r =
-		    (struct ls_db *)((char *)t -
-				     offsetof(struct ls_db, remote_timer));
-		bool local = t->local;
-
-		/* Lent: settle() makes it due again when it is back. */
-		if (local ? l->local_lent : r->remote_lent) {
-			ls_timer_clear(&d->timers, t);
-			if (local)
-				l->local_again = true;
-			else
-				r->remote_again = true;
-			continue;
-		}
 		ls_timer_clear(&d->timers, t);
-		if (local)
-			start_local(d, l);
-		else
-			start_remote(d, r);
+		start(d, t);
 	}
 	return t == NULL ? UINT64_MAX : t->due_ns - now;
 }

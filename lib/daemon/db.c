@@ -20,7 +20,11 @@ ls_db_new(struct ls_daemon *d, struct ls_db_config *conf, struct ls_db **out,
 	db->conf = *conf;
 	memset(conf, 0, sizeof *conf);
 	db->name = ls_basename(db->conf.path);
-	db->local_timer.local = true;
+	db->local_timer.kind = LS_T_LOCAL;
+	db->remote_timer.kind = LS_T_REMOTE;
+	db->maint_timer.kind = LS_T_MAINT;
+	db->upkeep.fd = -1;
+	db->maint_work.run = ls_db_maint_step;
 	db->local_work.run = ls_db_local_step;
 	db->remote_work.run = ls_db_remote_step;
 	db->snap_work.run = ls_db_snapshot_step;
@@ -33,6 +37,7 @@ ls_db_free(struct ls_db *db)
 {
 	if (db == NULL)
 		return;
+	ls_maint_free(db->maint);
 	ls_uploader_free(db->up);
 	ls_replica_free(db->replica);
 	ls_store_free(db->store);

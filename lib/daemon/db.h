@@ -16,10 +16,12 @@
 #include "daemon/pool.h"
 #include "daemon/timer.h"
 #include "daemon/watch.h"
+#include "replica/maint.h"
 #include "replica/replica.h"
 
 #include <pthread.h>
 
+enum ls_timer_kind { LS_T_LOCAL, LS_T_REMOTE, LS_T_MAINT };
 enum ls_goal { LS_GOAL_RUN, LS_GOAL_STOP };
 
 struct ls_db {
@@ -45,6 +47,14 @@ struct ls_db {
 	struct ls_log_limit remote_limit;
 	_Atomic uint64_t remote_failures;
 
+	/* the upkeep part: whoever runs the upkeep step */
+	struct ls_maint *maint;
+	struct ls_work maint_work;
+	struct ls_log_limit maint_limit;
+	int64_t level_due_ns[LS_CONFIG_LEVELS]; /* wall clock; 0 = none */
+	/* Ends upkeep and snapshots when the database is to stop. */
+	struct ls_cancel upkeep;
+
 	/* a snapshot under way: view and its connection are the snapshot's */
 	struct ls_view *view;
 	struct ls_view_info view_info;
@@ -52,9 +62,12 @@ struct ls_db {
 	struct ls_log_limit snap_limit;
 
 	/* ---- under d->mu ----------------------------------------------- */
-	struct ls_timer local_timer, remote_timer;
-	bool local_lent, remote_lent, snap_lent;
+	struct ls_timer local_timer, remote_timer, maint_timer;
+	bool local_lent, remote_lent, snap_lent, maint_lent;
+	bool maint_forget;	    /* the replica's state was numbered anew */
+	struct ls_ltx_header wrote; /* a snapshot that upkeep must learn of */
 	bool local_again, remote_again; /* became due while lent */
+	bool upload_after;		/* an upload waits for the local step */
 	uint64_t remote_since_ns;	/* lent since; mono */
 	struct ls_log_limit slow_limit;
 	bool watched, watch_refused; /* its folder is; cannot be */
@@ -85,11 +98,12 @@ struct ls_db {
 	uint64_t sent, frozen;
 	bool sent_known, listed, merging;
 	uint64_t remote_lineage;
-	uint64_t local_gen;   /* local steps begun */
-	uint64_t local_ended; /* gen of the last one that came to its end */
-	uint64_t last_capture_ns, last_upload_ns; /* mono */
-	uint64_t quiet_ns;    /* mono time of the last captured change */
-	int64_t last_sync_ns; /* wall */
+	uint64_t local_gen;	  /* local steps begun */
+	uint64_t local_ended;	  /* gen of the last one that came to its end */
+	uint64_t last_capture_ns; /* mono */
+	uint64_t last_upload_ns;  /* mono time of the newest capture in it */
+	uint64_t quiet_ns;	  /* mono time of the last captured change */
+	int64_t last_sync_ns;	  /* wall */
 	uint64_t wal_bytes;
 	struct ls_err err; /* of the last failed step; rc LS_OK = none */
 	unsigned waiters;  /* control requests that look at it */
@@ -142,6 +156,7 @@ void ls_db_returned(struct ls_db *db);
 void ls_daemon_look_often(struct ls_daemon *d);
 void ls_db_due_local(struct ls_db *db, uint64_t due_ns);
 void ls_db_due_remote(struct ls_db *db, uint64_t due_ns);
+void ls_db_due_maint(struct ls_db *db, uint64_t due_ns);
 
 /* ---- db.c ---- */
 enum ls_rc ls_db_new(struct ls_daemon *d, struct ls_db_config *conf,
@@ -159,6 +174,7 @@ enum ls_rc ls_db_open_remote(struct ls_db *db, struct ls_err *e) LS_MUST_CHECK;
 /* ---- the steps ---- */
 void ls_db_local_step(struct ls_work *w);  /* db_local.c */
 void ls_db_remote_step(struct ls_work *w); /* db_remote.c */
+void ls_db_maint_step(struct ls_work *w);  /* db_maint.c */
 enum ls_rc ls_db_rebase(struct ls_db *db,
     struct ls_err *e) LS_MUST_CHECK; /* db_rebase.c: in a local step */
 /* db_rebase.c: with both sides known, must the local state be put on top of

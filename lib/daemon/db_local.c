@@ -342,8 +342,9 @@ settle(struct ls_db *db, const struct turn *t, enum ls_rc rc, uint64_t gen)
 	if (t->goal == LS_GOAL_STOP && rc != LS_OK && !t->missing &&
 	    rc != LS_EAGAIN && !ls_rc_retry(rc))
 		db->gave_up = db->local_done = db->remote_done = true;
-	if (db->local_done)
+	if (db->local_done || db->upload_after)
 		ls_db_due_remote(db, 0);
+	db->upload_after = false;
 	due = db->gave_up ? now : next_look(db, t, now);
 	db->local_lent = false;
 	ls_db_returned(db);

@@ -99,6 +99,7 @@ based(struct ls_db *db, const struct ls_base *base)
 	db->oldest = db->newest = 0;
 	db->local_known = false; /* until the next file is there */
 	db->resync_wants_base = false;
+	db->maint_forget = true;
 	(void)pthread_mutex_unlock(&d->mu);
 }
 

@@ -47,6 +47,7 @@ know_remote(struct ls_db *db, struct ls_err *e)
 	db->sent_known = db->listed = true;
 	db->remote_lineage = txid ? h.node_id : 0;
 	db->remote_known = true;
+	ls_db_due_maint(db, 0); /* is a snapshot overdue? */
 	(void)pthread_cond_broadcast(&d->changed);
 	(void)pthread_mutex_unlock(&d->mu);
 	return LS_OK;
@@ -102,9 +103,13 @@ put_one(struct ls_db *db, uint64_t txid, struct ls_err *e)
 	db->acked = txid;
 	if (db->remote_lineage == 0)
 		db->remote_lineage = db->lineage;
-	db->last_upload_ns = began;
+	/* The next is due an interval after the capture, not after the PUT: so
+	 * capture and upload stay in step. */
+	db->last_upload_ns = db->quiet_ns;
 	if (db->acked >= db->newest)
 		db->last_sync_ns = ls_sys->wall_ns();
+	if (db->maint_timer.at == 0)
+		ls_db_due_maint(db, began + LS_SEC); /* finds its boundaries */
 	(void)pthread_cond_broadcast(&d->changed);
 	(void)pthread_mutex_unlock(&d->mu);
 	ls_debug("ltx file uploaded",

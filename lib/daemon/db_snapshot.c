@@ -38,7 +38,7 @@ wait_acked(struct ls_db *db, struct ls_err *e)
 		else if (db->rebase) /* the state is numbered anew */
 			rc = ls_err_set(e, LS_EAGAIN, "another base");
 		else if ((rc = ls_call_check(
-			      &(struct ls_call){ &d->cancel,
+			      &(struct ls_call){ &db->upkeep,
 				  d->stopping ? d->stop_deadline_ns : 0 },
 			      e)) == LS_OK)
 			(void)pthread_cond_wait(&d->changed, &d->mu);
@@ -50,7 +50,7 @@ wait_acked(struct ls_db *db, struct ls_err *e)
 static enum ls_rc
 upload(struct ls_db *db, uint64_t *size, struct ls_err *e)
 {
-	const struct ls_call c = { &db->d->cancel, 0 };
+	const struct ls_call c = { &db->upkeep, 0 };
 	const struct ls_put put = { .timestamp_ms =
 					db->view_info.timestamp_ms };
 	struct ls_upload *up = NULL;
@@ -86,11 +86,20 @@ ls_db_snapshot_step(struct ls_work *w)
 		ls_info("snapshot complete",
 		    LS_ATTRS(LS_S("db", db->name),
 			LS_T("txid", db->view_info.txid), LS_U("size", size)));
-	else
+	else if (rc != LS_ECANCELED)
 		ls_db_failed(db, &db->snap_limit, "snapshot failed", &e);
 	(void)pthread_mutex_lock(&d->mu);
 	db->view = NULL;
 	db->snap_lent = false;
+	if (rc == LS_OK)
+		db->wrote = (struct ls_ltx_header){ .flags = LS_LTX_NO_CHECKSUM,
+			.page_size = db->view_info.page_size,
+			.commit = db->view_info.commit,
+			.min_txid = 1,
+			.max_txid = db->view_info.txid,
+			.timestamp_ms = db->view_info.timestamp_ms,
+			.node_id = db->view_info.lineage };
+	ls_db_due_maint(db, 0);
 	db->snapshot = rc == LS_EAGAIN;
 	db->snap_failed = rc != LS_OK && rc != LS_EAGAIN;
 	ls_db_due_remote(db, 0);

@@ -21,8 +21,9 @@ ls_stop_db(struct ls_db *db)
 		return;
 	db->goal = LS_GOAL_STOP;
 	db->local_done = db->remote_done = db->closed = db->gave_up = false;
-	if (db->d->opts.force_snapshot)
-		db->snapshot = true;
+	db->snapshot = db->d->opts.force_snapshot;
+	if (!db->snapshot)
+		ls_cancel_set(&db->upkeep);
 	ls_db_due_local(db, 0);
 }
 
@@ -57,6 +58,7 @@ give_up(struct ls_daemon *d)
 	for (size_t i = 0; i < d->n; i++) {
 		struct ls_db *db = d->db[i];
 
+		ls_cancel_set(&db->upkeep);
 		if (db->closed || (db->local_done && db->remote_done))
 			continue;
 		db->gave_up = true;
@@ -87,7 +89,8 @@ ls_stop_turn(struct ls_daemon *d, uint64_t now)
 	bool open = false;
 
 	for (size_t i = 0; i < d->n; i++)
-		open |= !d->db[i]->closed || d->db[i]->remote_lent;
+		open |= !d->db[i]->closed || d->db[i]->remote_lent ||
+			d->db[i]->maint_lent;
 	if (!open)
 		return true;
 	if (now >= d->stop_deadline_ns)

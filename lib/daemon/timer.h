@@ -7,7 +7,7 @@
 struct ls_timer {
 	uint64_t due_ns; /* of ls_sys->mono_ns */
 	size_t at;	 /* place in the heap + 1; 0 = not set */
-	bool local;	 /* of the owner: which of its two timers this is */
+	int kind;	 /* of the owner's: which of its timers this is */
 };
 
 struct ls_timers {

@@ -1,4 +1,5 @@
-/* files.h -- lists of stored files: shared inside lib/replica only. */
+/* files.h -- lists of stored files: shared inside lib/replica, and with lib/vfs.
+ */
 #ifndef LS_REPLICA_FILES_H
 #define LS_REPLICA_FILES_H
 

@@ -152,6 +152,47 @@ read_frame(struct job *j, const struct wal *w, uint64_t i, uint8_t *p,
 	return rc;
 }
 
+/* Did a commit come at frame i or later, as far as headers tell? Frames behind
+ * the last commit may be anything: of a transaction that was rolled back. */
+static enum ls_rc
+commit_behind(
+    struct job *j, const struct wal *w, uint64_t i, bool *yes, struct ls_err *e)
+{
+	uint8_t p[LS_WAL_FRAME_HEADER];
+	struct ls_wal_frame f;
+	enum ls_rc rc;
+
+	*yes = false;
+	for (; !*yes && frame_at(w, i) + sizeof p <= w->size; i++) {
+		rc = ls_pread_all(j->wal, p, sizeof p, frame_at(w, i), e);
+		if (rc != LS_OK)
+			return rc;
+		ls_wal_frame_decode(p, &f);
+		*yes = f.commit != 0 && memcmp(f.salt, w->h.salt, 8) == 0;
+	}
+	return LS_OK;
+}
+
+/* What a WAL means that is sound up to frame i only. */
+static enum ls_rc
+judge_tail(struct job *j, const struct wal *w, uint64_t i, struct ls_err *e)
+{
+	bool lost;
+	enum ls_rc rc = commit_behind(j, w, i, &lost, e);
+
+	if (rc != LS_OK || !lost)
+		return rc;
+	(void)ls_err_set(e, LS_ECORRUPT,
+	    "v0.3 WAL index %08x is damaged at frame %llu", w->index,
+	    (unsigned long long)i + 1);
+	if (!w->last)
+		return ls_err_hint(e, LS_ECORRUPT,
+		    "restore with -timestamp to a time before it");
+	ls_warn("the newest v0.3 WAL is damaged: what is behind is lost",
+	    LS_ATTRS(LS_U("index", w->index), LS_U("frame", i + 1)));
+	return LS_OK;
+}
+
 /* Frames that are sound, and the last commit among them. */
 static enum ls_rc
 scan_wal(struct job *j, struct wal *w, struct ls_err *e)
@@ -177,17 +218,7 @@ scan_wal(struct job *j, struct wal *w, struct ls_err *e)
 			w->commit = f.commit;
 		}
 	}
-	if (frame_at(w, i) == w->size)
-		return LS_OK;
-	(void)ls_err_set(e, LS_ECORRUPT,
-	    "v0.3 WAL index %08x is damaged at frame %llu", w->index,
-	    (unsigned long long)i + 1);
-	if (!w->last)
-		return ls_err_hint(e, LS_ECORRUPT,
-		    "restore with -timestamp to a time before it");
-	ls_warn("the newest v0.3 WAL is damaged: what is behind is lost",
-	    LS_ATTRS(LS_U("index", w->index), LS_U("frame", i + 1)));
-	return LS_OK;
+	return judge_tail(j, w, i, e);
 }
 
 static enum ls_rc

@@ -5,7 +5,6 @@ restore, and that of v0.5, byte for byte."""
 import os
 import shutil
 import sqlite3
-import subprocess
 import sys
 import time
 from pathlib import Path
@@ -33,11 +32,13 @@ class Legacy(Case):
     def start(self, replica):
         """replicate with 0.3.13; a new generation when its state is gone."""
         self.n += 1
+        self.replica = replica
         config = self.tmp / f"old{self.n}.yml"
         config.write_text(f"""
 dbs:
   - path: {self.db}
     min-checkpoint-page-count: 40
+    monitor-interval: 20ms
     replicas:
       - {replica}
         sync-interval: 20ms
@@ -49,9 +50,16 @@ dbs:
                                 env=clean_env(**self.env))
 
     def stop(self):
-        """It syncs once more when it is asked to end."""
-        self.p.send_signal(15)
-        self.assertEqual(self.p.wait(30), 0)
+        """It syncs once more when it is asked to end; sometimes that fails
+        ("context canceled"), so it gets another chance."""
+        for _ in range(10):
+            self.p.send_signal(15)
+            if self.p.wait(30) == 0:
+                return
+            self.start(self.replica)
+            wait_until(lambda: "replicating to" in self.log.read_text(), 20,
+                       "a start")
+        self.fail(self.log.read_text())
 
     def snapshots(self):
         return self.log.read_text().count("snapshot written")
@@ -69,13 +77,8 @@ dbs:
                 size = self.log.stat().st_size
                 wait_until(lambda: self.log.stat().st_size > size, 30,
                            "a WAL segment")
-            # Its checkpoints come about once a second.
-            time.sleep(1.1)  # a moment; not waited for
-            app.step()
-            want = self.checkpointed(self.db)
-            wal = Path(f"{self.db}-wal").stat().st_size
-            self.assertGreater(wal, 0)
             self.stop()
+            want = self.checkpointed(self.db, f"source{self.n}")
         app.close()
         return want
 
@@ -175,7 +178,9 @@ dbs:
             segments(g)[0].unlink()
 
         def whole_index(g):
-            mid = sorted({p.name[:8] for p in segments(g)})[1]
+            every = sorted({p.name[:8] for p in segments(g)})
+            self.assertGreater(len(every), 2, "too few checkpoints")
+            mid = every[1]
             for p in segments(g):
                 if p.name.startswith(mid):
                     p.unlink()
@@ -184,10 +189,7 @@ dbs:
             shutil.rmtree(g / "snapshots")
             (g / "snapshots").mkdir()
         for edit in (middle, first, whole_index, all_snapshots):
-            try:
-                ours, theirs = self.damaged(rep, edit)
-            except ValueError:
-                raise
+            ours, theirs = self.damaged(rep, edit)
             self.assertEqual(ours, theirs, edit.__name__)
             self.assertEqual(ours[0], 1)
 

@@ -238,7 +238,8 @@ app_kill(struct app *a)
 enum ls_rc
 cap_try(const char *db, struct ls_capture **out, struct ls_err *e)
 {
-	char *path = ls_strdup(T(db)), *meta = ls_meta_path(path);
+	char *path = ls_strdup(T(db));
+	char *meta = path ? ls_meta_path(path) : NULL;
 	struct ls_capture_conf conf = {
 		.db_path = path,
 		.meta_path = meta,
@@ -248,7 +249,7 @@ cap_try(const char *db, struct ls_capture **out, struct ls_err *e)
 		.truncate_pages = 121359,
 		.max_sync_wal_bytes = 64 << 20,
 	};
-	enum ls_rc rc = ls_capture_init(e);
+	enum ls_rc rc = meta ? ls_capture_init(e) : ls_err_nomem(e);
 
 	if (rc == LS_OK)
 		rc = ls_capture_open(&conf, out, e);

@@ -62,7 +62,7 @@ one_fault(int n, int err, bool from, uint64_t frozen)
 	struct app a;
 	enum ls_rc rc;
 	bool fired;
-	char db[16];
+	char db[64];
 	int fds;
 
 	(void)snprintf(
@@ -94,12 +94,17 @@ one_fault(int n, int err, bool from, uint64_t frozen)
 
 TEST(merge_under_faults_goes_on)
 {
-	static const int errs[] = { ENOSPC, EIO };
+	static const struct {
+		int err;
+		bool from;
+		uint64_t frozen;
+	} row[] = { { ENOSPC, false, 2 }, { EIO, false, 0 },
+		{ ENOSPC, true, 0 } };
 
-	for (int k = 0; k < 8; k++) {
+	for (size_t k = 0; k < sizeof row / sizeof *row; k++) {
 		int n = 1;
 
-		while (one_fault(n, errs[k & 1], k & 2, k & 4 ? 0 : 2))
+		while (one_fault(n, row[k].err, row[k].from, row[k].frozen))
 			n++;
 		CHECK(n > 15);
 	}

@@ -413,6 +413,49 @@ TEST(many_inputs_make_several_files)
 	md_close(&m);
 }
 
+/* An input that is replaced after its first range was read. */
+static void
+replace_after(const struct ls_par *p, size_t n, unsigned k,
+    void (*job)(void *arg, size_t i), void *arg)
+{
+	struct ls_span was;
+
+	ls_par_serial.run(p, n, k, job, arg);
+	was = test_read_file(
+	    T("rep/ltx/0/0000000000000004-0000000000000004.ltx"));
+	CHECK(
+	    remove(T("rep/ltx/0/0000000000000004-0000000000000004.ltx")) == 0);
+	test_write_file(
+	    T("rep/ltx/0/0000000000000004-0000000000000004.ltx"), was.p, was.n);
+}
+
+TEST(input_that_changes_is_an_error)
+{
+	static const struct ls_par par = { replace_after };
+	struct ls_err e = { 0 };
+	struct md m;
+	struct ls_level_state st[LS_LEVELS] = { { 0 } };
+	struct ls_compact_opts o = { .par = &par };
+	struct ls_compacted out;
+	struct ls_files f = { 0 };
+
+	md_open(&m);
+	do /* more than the buffers hold, so files are read in ranges */
+		md_resize(&m, 65536);
+	while (m.n < 60);
+	CHECK_RC(ls_compact(m.r, 1, &o, st, &out, NULL, &e), LS_ECHANGED);
+	CHECK(strstr(e.msg, "0000000000000004") != NULL);
+	CHECK_EQ(md_list(&m, 1, &f), 0);
+	o.par = &ls_par_threads;
+	CHECK_OK(ls_compact(m.r, 1, &o, st, &out, NULL, &e));
+	CHECK_EQ(out.max_txid, 60);
+	for (uint64_t t = 2; t <= 60; t++)
+		md_delete(&m, 0, t, t);
+	md_check(&m, 60);
+	ls_files_fini(&f);
+	md_close(&m);
+}
+
 /* While its sources exist, any compacted file may be lost. */
 TEST(any_compacted_file_can_be_lost)
 {

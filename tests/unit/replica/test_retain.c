@@ -4,6 +4,8 @@
 #include "fault.h"
 #include "replica/points.h"
 
+#include <errno.h>
+
 #define DAY (24 * MD_HOUR)
 
 /* ---- thirty days -------------------------------------------------------------
@@ -525,6 +527,52 @@ TEST(nothing_is_deleted_when_a_point_would_be_lost)
 		md_check(&m, t);
 	ls_files_fini(&f);
 	md_close(&m);
+}
+
+/* Whatever call fails, no promised point is lost, and the next run finishes. */
+TEST(failed_retention_loses_nothing)
+{
+	for (int n = 1;; n++) {
+		struct ls_err e = { 0 };
+		struct md m;
+		struct ls_ltx_header h;
+		struct ls_retained out;
+		struct ls_retain_opts o;
+		enum ls_rc rc;
+		bool fired;
+
+		test_seed(5);
+		md_open(&m);
+		commits(&m, 8, DAY / 4);
+		compact(&m, 1);
+		md_snapshot(&m, &h);
+		commits(&m, 8, DAY / 4);
+		compact(&m, 1);
+		md_snapshot(&m, &h);
+		compact(&m, 2);
+		md_tick(&m, MD_HOUR);
+		o = opts(&m);
+		fault_reads(1);
+		fault_arm(n, EIO);
+		rc = ls_retain(m.r, &o, NULL, &out, NULL, &e);
+		fired = fault_fired();
+		fault_disarm();
+		fault_reads(0);
+		md_tick(&m, 0);
+		CHECK(rc == LS_OK || e.msg[0] != '\0');
+		md_check(&m, 8);
+		md_check(&m, 16);
+		CHECK_OK(ls_retain(m.r, &o, NULL, &out, NULL, &e));
+		CHECK_EQ(run(&m, &o, &out), 0);
+		md_check(&m, 8);
+		md_check(&m, 16);
+		md_close(&m);
+		CHECK_OK(ls_remove_tree(T("rep"), &e));
+		if (!fired) {
+			CHECK_RC(rc, LS_OK);
+			return;
+		}
+	}
 }
 
 TEST(retention_is_fenced)

@@ -1,0 +1,275 @@
+/* db_maint.c -- the upkeep step: compaction, snapshots, retention of a replica.
+ *
+ *  (1) AN IDLE DATABASE COSTS NO REQUEST. The step is due after an upload, at
+ *      the next boundary of a level that has something to merge, and when a
+ *      file's age makes it deletable; never by a clock alone.
+ *  (2) NOTHING IS WRITTEN OR DELETED BY A WRITER THAT WAS OVERTAKEN: without a
+ *      recent acknowledgement all levels are listed first (design 4), and a
+ *      newer TXID fences the database as it would an upload.
+ *  (3) STOPPING DOES NOT WAIT FOR IT: what is under way is cancelled and leaves
+ *      nothing (db->upkeep).
+ * Not here: which files (lib/replica: maint, compact, retain).
+ */
+#include "daemon/db.h"
+
+#include "base/bytes.h"
+#include "base/file.h"
+
+#include <stdio.h>
+
+enum { CALL_TIMEOUT_SEC = 3600, RETRY_SEC = 30 };
+
+/* The level-0 file of a TXID while it is still in the spool. */
+static bool
+local_file(void *arg, uint64_t txid, char *path, size_t n)
+{
+	const struct ls_db *db = arg;
+	char name[LS_LTX_NAME_MAX];
+
+	return (size_t)snprintf(path, n, "%s/ltx/0/%s", db->conf.meta_path,
+		   ls_ltx_name(txid, txid, name)) < n &&
+	       ls_exists(path);
+}
+
+static enum ls_rc
+open_maint(struct ls_db *db, struct ls_err *e)
+{
+	const struct ls_config *cfg = &db->d->cfg;
+	const struct ls_maint_conf conf = {
+		.n_levels = cfg->n_levels,
+		.snapshot_interval_ns = cfg->snapshot_interval_ns,
+		.snapshot_retention_ns = cfg->snapshot_retention_ns,
+		.l0_retention_ns = cfg->l0_retention_ns,
+		.retention_enabled = cfg->retention_enabled,
+		.verify_compaction = cfg->verify_compaction,
+		.par = &ls_par_threads,
+		.parallelism = 4,
+		.local = local_file,
+		.local_arg = db,
+	};
+
+	return db->maint != NULL
+		   ? LS_OK
+		   : ls_maint_new(db->replica, &conf, &db->maint, e);
+}
+
+/* Wall-clock time of the first boundary of interval behind now. */
+static int64_t
+boundary(int64_t now, int64_t interval)
+{
+	return now - now % interval + interval;
+}
+
+struct upkeep {
+	uint64_t newest; /* durable */
+	bool proved;
+	int64_t now, next; /* wall clock; next: when to come again, 0 = never */
+	struct ls_call call;
+};
+
+static void
+again_at(struct upkeep *u, int64_t wall_ns)
+{
+	if (wall_ns != 0 && (u->next == 0 || wall_ns < u->next))
+		u->next = wall_ns;
+}
+
+static enum ls_rc
+check(struct ls_db *db, struct upkeep *u, struct ls_err *e)
+{
+	enum ls_rc rc;
+
+	if (u->proved)
+		return LS_OK;
+	rc = ls_maint_check(db->maint, u->newest, &u->call, e);
+	u->proved = rc == LS_OK;
+	return rc;
+}
+
+static enum ls_rc
+compact(struct ls_db *db, int level, struct upkeep *u, struct ls_err *e)
+{
+	struct ls_compacted got = { 0 };
+	enum ls_rc rc;
+
+	if ((rc = check(db, u, e)) != LS_OK)
+		return rc;
+	rc = ls_maint_compact(db->maint, level, u->newest, &got, &u->call, e);
+	if (rc == LS_OK && got.files_out > 0)
+		ls_info("compaction complete",
+		    LS_ATTRS(LS_S("db", db->name), LS_I("level", level),
+			LS_T("txid.min", got.min_txid),
+			LS_T("txid.max", got.max_txid),
+			LS_U("size", got.bytes_out)));
+	return rc;
+}
+
+/* Levels whose boundary has passed, lowest first: what one makes the next may
+ * take along. */
+static enum ls_rc
+levels(struct ls_db *db, struct upkeep *u, struct ls_err *e)
+{
+	const struct ls_config *cfg = &db->d->cfg;
+	enum ls_rc rc = LS_OK;
+
+	for (int i = 0; i < cfg->n_levels && rc == LS_OK; i++) {
+		int64_t every = cfg->level_interval_ns[i];
+		int64_t *due = &db->level_due_ns[i];
+
+		if (!ls_maint_compact_due(db->maint, i + 1, u->newest))
+			continue;
+		if (*due == 0)
+			*due = boundary(u->now, every);
+		if (*due <= u->now) {
+			rc = compact(db, i + 1, u, e);
+			*due = boundary(u->now, every);
+		}
+		if (ls_maint_compact_due(db->maint, i + 1, u->newest))
+			again_at(u, *due);
+		else
+			*due = 0;
+	}
+	return rc;
+}
+
+static enum ls_rc
+snapshot(struct ls_db *db, struct upkeep *u, struct ls_err *e)
+{
+	struct ls_daemon *d = db->d;
+	bool due = false, done = false;
+	int64_t next = 0;
+	enum ls_rc rc;
+
+	rc = ls_maint_snapshot_due(
+	    db->maint, u->newest, &due, &next, &u->call, e);
+	if (rc != LS_OK || !due) {
+		again_at(u, next);
+		return rc;
+	}
+	if ((rc = check(db, u, e)) != LS_OK)
+		return rc;
+	rc = ls_maint_snapshot(db->maint, u->newest, &done, &u->call, e);
+	if (rc != LS_OK)
+		return rc;
+	if (done) {
+		ls_info("snapshot complete",
+		    LS_ATTRS(LS_S("db", db->name), LS_T("txid", u->newest),
+			LS_B("copied", true)));
+		return LS_OK;
+	}
+	(void)pthread_mutex_lock(&d->mu); /* from the live database */
+	if (db->goal == LS_GOAL_RUN && !db->snap_lent) {
+		db->snapshot = true;
+		ls_db_due_local(db, 0);
+	}
+	(void)pthread_mutex_unlock(&d->mu);
+	ls_daemon_wake(d);
+	return LS_OK;
+}
+
+static enum ls_rc
+retain(struct ls_db *db, struct upkeep *u, struct ls_err *e)
+{
+	struct ls_retained got = { .bytes = 0 };
+	int64_t next = ls_maint_retain_next(db->maint);
+	enum ls_rc rc = LS_OK;
+	size_t n = 0;
+
+	if (next != 0 && next <= u->now) {
+		rc = ls_maint_retain(db->maint, u->newest, &got, &u->call, e);
+		for (int i = 0; i < LS_LEVELS; i++)
+			n += got.deleted[i];
+		if (n > 0)
+			ls_info("retention complete",
+			    LS_ATTRS(LS_S("db", db->name), LS_U("files", n),
+				LS_U("size", got.bytes)));
+		next = ls_maint_retain_next(db->maint);
+	}
+	/* A check interval bounds how often, whatever the ages say. */
+	if (next != 0)
+		again_at(
+		    u, LS_MAX(next,
+			   u->now + db->d->cfg.l0_retention_check_interval_ns));
+	return rc;
+}
+
+static enum ls_rc
+work(struct ls_db *db, struct upkeep *u, const struct ls_ltx_header *wrote,
+    bool forget, struct ls_err *e)
+{
+	enum ls_rc rc;
+
+	if ((rc = open_maint(db, e)) != LS_OK)
+		return rc;
+	if (forget)
+		ls_maint_forget(db->maint);
+	if (wrote->max_txid != 0)
+		ls_maint_wrote(db->maint, LS_SNAPSHOT_LEVEL, wrote);
+	if (u->newest == 0)
+		return LS_OK;
+	if ((rc = levels(db, u, e)) == LS_OK &&
+	    (rc = snapshot(db, u, e)) == LS_OK)
+		rc = retain(db, u, e);
+	return rc;
+}
+
+/* mu held. */
+static void
+settle(struct ls_db *db, const struct upkeep *u, enum ls_rc rc)
+{
+	uint64_t now = ls_sys->mono_ns();
+
+	db->maint_lent = false;
+	if (rc == LS_EFENCED) {
+		db->fenced = true;
+		ls_db_due_local(db, now);
+		ls_db_due_remote(db, now);
+	} else if (rc != LS_OK) {
+		ls_db_due_maint(db, now + RETRY_SEC * LS_SEC);
+	} else if (u->next != 0) {
+		ls_db_due_maint(db,
+		    now + (uint64_t)LS_MAX(u->next - u->now, (int64_t)LS_MS));
+	}
+	if (db->goal == LS_GOAL_STOP)
+		ls_db_due_local(db, now); /* it may wait for us */
+	(void)pthread_cond_broadcast(&db->d->changed);
+}
+
+void
+ls_db_maint_step(struct ls_work *w)
+{
+	struct ls_db *db =
+	    (struct ls_db *)((char *)w - offsetof(struct ls_db, maint_work));
+	struct ls_daemon *d = db->d;
+	uint64_t mono = ls_sys->mono_ns();
+	struct upkeep u = { .now = ls_sys->wall_ns(),
+		.call = { &db->upkeep, mono + CALL_TIMEOUT_SEC * LS_SEC } };
+	struct ls_ltx_header wrote;
+	struct ls_err e = { 0 };
+	enum ls_rc rc = LS_OK;
+	bool forget, off;
+
+	(void)pthread_mutex_lock(&d->mu);
+	u.newest = db->acked;
+	u.proved =
+	    db->last_upload_ns != 0 &&
+	    mono - db->last_upload_ns < (uint64_t)d->cfg.l0_retention_ns / 2;
+	wrote = db->wrote;
+	memset(&db->wrote, 0, sizeof db->wrote);
+	forget = db->maint_forget;
+	db->maint_forget = false;
+	off = db->fenced || db->stuck || db->goal == LS_GOAL_STOP ||
+	      !db->remote_known || db->rebase;
+	(void)pthread_mutex_unlock(&d->mu);
+	if (!off)
+		rc = work(db, &u, &wrote, forget, &e);
+	if (rc != LS_OK && rc != LS_ECANCELED)
+		ls_db_failed(db, &db->maint_limit,
+		    rc == LS_EFENCED ? "replica is fenced, replication stopped"
+				     : "upkeep of the replica failed",
+		    &e);
+	(void)pthread_mutex_lock(&d->mu);
+	settle(db, &u, rc);
+	(void)pthread_mutex_unlock(&d->mu);
+	ls_daemon_wake(d);
+}
