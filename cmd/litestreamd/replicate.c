@@ -18,9 +18,12 @@
 #include "base/file.h"
 
 #include <errno.h>
+#include <poll.h>
+#include <pthread.h>
 #include <malloc.h>
 #include <signal.h>
 #include <stdlib.h>
+#include <sys/eventfd.h>
 #include <sys/signalfd.h>
 #include <unistd.h>
 
@@ -113,8 +116,8 @@ load(struct run *r, char **w, int n, struct ls_err *e)
 /* ---- restore-if-db-not-exists ---------------------------------------------*/
 
 static enum ls_rc
-restore_from(
-    struct ls_replica *rep, const struct ls_db_config *db, struct ls_err *e)
+restore_from(struct ls_replica *rep, const struct ls_db_config *db,
+    const struct ls_call *c, struct ls_err *e)
 {
 	static const struct ls_target newest = { 0, 0 };
 	const struct ls_restore_opts o = {
@@ -125,15 +128,15 @@ restore_from(
 	struct ls_restored done;
 	enum ls_rc rc;
 
-	rc = ls_replica_list_all(rep, &ls_par_threads, &all, NULL, e);
+	rc = ls_replica_list_all(rep, &ls_par_threads, &all, c, e);
 	if (rc == LS_OK)
-		rc = ls_plan_make(rep, &all, &newest, &plan, NULL, e);
+		rc = ls_plan_make(rep, &all, &newest, &plan, c, e);
 	if (rc == LS_ENOTFOUND) {
 		ls_info("no backup found, starting fresh",
 		    LS_ATTRS(LS_S("db", db->path)));
 		rc = LS_OK;
 	} else if (rc == LS_OK) {
-		rc = ls_restore(rep, &plan, &o, &done, NULL, e);
+		rc = ls_restore(rep, &plan, &o, &done, c, e);
 		if (rc == LS_OK)
 			ls_info(
 			    "database restored", LS_ATTRS(LS_S("db", db->path),
@@ -145,8 +148,62 @@ restore_from(
 	return rc;
 }
 
+/* Signals are blocked while databases are restored, before the daemon reads
+ * them: one that comes then cancels the restore and is left for the daemon. */
+struct patience {
+	struct ls_cancel cancel;
+	int sig_fd, over_fd;
+	pthread_t thread;
+};
+
+static void *
+watch_signals(void *arg)
+{
+	struct patience *p = arg;
+	struct pollfd fds[] = { { p->sig_fd, POLLIN, 0 },
+		{ p->over_fd, POLLIN, 0 } };
+
+	while (poll(fds, 2, -1) < 0 && errno == EINTR)
+		;
+	if (fds[0].revents != 0)
+		ls_cancel_set(&p->cancel);
+	return NULL;
+}
+
+static enum ls_rc restore_all(
+    struct run *r, const struct ls_call *c, struct ls_err *e);
+
 static enum ls_rc
 restore_missing(struct run *r, struct ls_err *e)
+{
+	struct patience p = { .sig_fd = r->sig_fd };
+	const struct ls_call c = { &p.cancel, 0 };
+	bool wanted = false;
+	enum ls_rc rc;
+
+	for (size_t i = 0; i < r->cfg.n_dbs; i++)
+		wanted |= r->cfg.dbs[i].restore_if_db_not_exists &&
+			  !ls_exists(r->cfg.dbs[i].path);
+	if (!wanted)
+		return LS_OK;
+	if ((rc = ls_cancel_init(&p.cancel, e)) != LS_OK)
+		return rc;
+	if ((p.over_fd = eventfd(0, EFD_CLOEXEC)) < 0 ||
+	    pthread_create(&p.thread, NULL, watch_signals, &p) != 0) {
+		rc = ls_err_sys(e, errno, "watch signals");
+	} else {
+		rc = restore_all(r, &c, e);
+		(void)eventfd_write(p.over_fd, 1);
+		(void)pthread_join(p.thread, NULL);
+	}
+	if (p.over_fd >= 0)
+		(void)close(p.over_fd);
+	ls_cancel_fini(&p.cancel);
+	return rc;
+}
+
+static enum ls_rc
+restore_all(struct run *r, const struct ls_call *c, struct ls_err *e)
 {
 	enum ls_rc rc = LS_OK;
 
@@ -159,7 +216,7 @@ restore_missing(struct run *r, struct ls_err *e)
 			continue;
 		if ((rc = ls_store_open(&db->place, r->net, &st, e)) == LS_OK &&
 		    (rc = ls_replica_new(st, &rep, e)) == LS_OK)
-			rc = restore_from(rep, db, e);
+			rc = restore_from(rep, db, c, e);
 		ls_replica_free(rep);
 		ls_store_free(st);
 		if (rc != LS_OK)
@@ -289,7 +346,6 @@ run_all(struct run *r, struct ls_err *e)
 	if ((rc = ls_capture_init(e)) != LS_OK ||
 	    (rc = ls_net_new(&r->net, e)) != LS_OK ||
 	    (rc = restore_missing(r, e)) != LS_OK ||
-	    (rc = take_signals(r, e)) != LS_OK ||
 	    (rc = ls_daemon_new(&r->cfg, &o, r->net, &r->d, e)) != LS_OK)
 		return rc;
 	ls_daemon_poll(r->d, r->sig_fd, on_signal, r);
@@ -367,6 +423,9 @@ cmd_replicate(int argc, char **argv)
 	    (code = check_flags(&r.f, n)) != CLI_GO ||
 	    (code = check_words(w, n)) != CLI_GO)
 		return code;
+	/* From the first moment on a signal means: stop as it should be. */
+	if (take_signals(&r, &e) != LS_OK)
+		return cli_fail(&e);
 	(void)mallopt(M_ARENA_MAX, 2); /* an arena a thread costs more than
 					* waiting for a lock now and then */
 	if (load(&r, w, n, &e) != LS_OK)

@@ -13,8 +13,10 @@
 #include "client.h"
 #include "cmd.h"
 
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <unistd.h>
 
 enum { PARALLEL = 8, TRIES = 3, SYNC_SEC = 30 };
 
@@ -176,15 +178,16 @@ look_deep(struct app_source *s, struct deep *d, const struct ls_call *c,
     struct ls_err *e)
 {
 	const char *tmp = getenv("TMPDIR");
-	char *dir = ls_asprintf("%s/litestreamd-verify-XXXXXX",
-	    tmp != NULL && tmp[0] != '\0' ? tmp : "/tmp");
+	char *dir = ls_asprintf("%s/litestreamd-verify-%d-%llx",
+	    tmp != NULL && tmp[0] != '\0' ? tmp : "/tmp", (int)getpid(),
+	    (unsigned long long)ls_sys->mono_ns());
 	char *path = NULL;
 	enum ls_rc rc = LS_OK, gone;
 
 	if (dir == NULL)
 		return ls_err_nomem(e);
-	if (mkdtemp(dir) == NULL) {
-		rc = ls_err_set(e, LS_EIO, "cannot make a folder like %s", dir);
+	if (ls_sys->mkdir(dir, 0700) != 0) {
+		rc = ls_err_sys(e, errno, "make %s", dir);
 		ls_free(dir);
 		return rc;
 	}
