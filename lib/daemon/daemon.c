@@ -26,7 +26,7 @@ enum {
 	REMOTE_WORKERS = 12,
 	TICK_MS = 250,
 	TORN_MS = 10,
-	SLOW_SEC = 4
+	SLOW_SEC = 2
 };
 
 void
@@ -186,6 +186,7 @@ start_remote(struct ls_daemon *d, struct ls_db *db)
 	if (db->remote_lent || db->closed || db->remote_done)
 		return;
 	db->remote_lent = true;
+	db->upload_after = false;
 	db->remote_since_ns = ls_sys->mono_ns();
 	d->remote_n++;
 	ls_pool_push(d->pool, LS_LANE_REMOTE, &db->remote_work);
@@ -198,6 +199,21 @@ start_maint(struct ls_daemon *d, struct ls_db *db)
 		return;
 	db->maint_lent = true;
 	ls_pool_push(d->pool, LS_LANE_REMOTE, &db->maint_work);
+}
+
+/* An upload is due, and the WAL has more: that comes first, and goes with it.
+ * Each timer for itself, the two intervals would add up. mu held. */
+static bool
+capture_first(struct ls_daemon *d, struct ls_db *db)
+{
+	if (!db->hot || db->local_lent || db->remote_lent || db->rebase ||
+	    db->upload_after || db->goal == LS_GOAL_STOP || db->fenced ||
+	    db->stuck || d->suspending || db->waiters > 0 ||
+	    db->conf.monitor_interval_ns == 0 || !ls_capture_changed(db->cap))
+		return false; /* upload_after: that was done */
+	db->upload_after = true;
+	start_local(d, db);
+	return true;
 }
 
 /* Lent: settle() makes it due again when it is back. */
@@ -216,28 +232,14 @@ start(struct ls_daemon *d, struct ls_timer *t)
 	case LS_T_REMOTE:
 		db = (struct ls_db *)(p - offsetof(struct ls_db, remote_timer));
 		db->remote_again |= db->remote_lent;
-		start_remote(d, db);
+		if (!capture_first(d, db))
+			start_remote(d, db);
 		break;
 	case LS_T_MAINT:
 		db = (struct ls_db *)(p - offsetof(struct ls_db, maint_timer));
 		start_maint(d, db);
 		break;
 	}
-}
-
-/* An upload is due, and the WAL has more: that comes first, and goes with it.
- * Each timer for itself, the two intervals would add up. mu held. */
-static bool
-capture_first(struct ls_daemon *d, struct ls_db *db)
-{
-	if (!db->hot || db->local_lent || db->goal == LS_GOAL_STOP ||
-	    db->rebase || db->fenced || db->stuck || d->suspending ||
-	    db->waiters > 0 || db->conf.monitor_interval_ns == 0 ||
-	    !ls_capture_changed(db->cap))
-		return false;
-	db->upload_after = true;
-	start_local(d, db);
-	return true;
 }
 
 /* Start what is due; ns until the next is. mu held. */

@@ -67,7 +67,7 @@ struct ls_db {
 	bool maint_forget;	    /* the replica's state was numbered anew */
 	struct ls_ltx_header wrote; /* a snapshot that upkeep must learn of */
 	bool local_again, remote_again; /* became due while lent */
-	bool upload_after;		/* an upload waits for the local step */
+	bool upload_after;		/* an upload waits for a capture */
 	uint64_t remote_since_ns;	/* lent since; mono */
 	struct ls_log_limit slow_limit;
 	bool watched, watch_refused; /* its folder is; cannot be */
@@ -97,6 +97,7 @@ struct ls_db {
 	 * merging, the files behind it are being merged and must not be. */
 	uint64_t sent, frozen;
 	bool sent_known, listed, merging;
+	bool gone; /* what was acknowledged is not at the replica any more */
 	uint64_t remote_lineage;
 	uint64_t local_gen;	  /* local steps begun */
 	uint64_t local_ended;	  /* gen of the last one that came to its end */

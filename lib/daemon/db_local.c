@@ -47,11 +47,26 @@ log_captured(const struct ls_db *db, const struct ls_captured *c)
 			LS_U("wal", c->wal_bytes)));
 }
 
+/* Something was captured, by a step of its own, by opening, or as the tail of a
+ * checkpoint: it goes at once, or an interval after the last. mu held. */
+static void
+send_soon(struct ls_db *db)
+{
+	uint64_t every = (uint64_t)db->conf.sync_interval_ns;
+
+	db->quiet_ns = ls_sys->mono_ns();
+	ls_db_due_remote(
+	    db, db->last_upload_ns == 0
+		    ? db->quiet_ns
+		    : LS_MAX(db->quiet_ns, db->last_upload_ns + every));
+}
+
 /* Tell the record what the capture holds now. mu held. */
 void
 ls_db_publish(struct ls_db *db)
 {
 	struct ls_capture_pos pos;
+	uint64_t before = db->newest;
 
 	ls_capture_position(db->cap, &pos);
 	if (!ls_capture_unsettled(db->cap)) {
@@ -63,6 +78,8 @@ ls_db_publish(struct ls_db *db)
 	db->wal_bytes = pos.wal_file_bytes;
 	db->resync_wants_base = pos.wants_base;
 	db->local_known = true;
+	if (db->newest > before)
+		send_soon(db);
 }
 
 static enum ls_rc
@@ -190,13 +207,6 @@ capture_one(
 	log_captured(db, got);
 	(void)pthread_mutex_lock(&d->mu);
 	ls_db_publish(db);
-	db->quiet_ns = ls_sys->mono_ns();
-	ls_db_due_remote(
-	    db, LS_MAX(db->quiet_ns,
-		    db->last_upload_ns == 0
-			? 0
-			: db->last_upload_ns +
-			      (uint64_t)db->conf.sync_interval_ns));
 	if (db->goal == LS_GOAL_STOP || db->waiters > 0)
 		ls_db_due_remote(db, 0);
 	(void)pthread_cond_broadcast(&d->changed);
@@ -344,7 +354,6 @@ settle(struct ls_db *db, const struct turn *t, enum ls_rc rc, uint64_t gen)
 		db->gave_up = db->local_done = db->remote_done = true;
 	if (db->local_done || db->upload_after)
 		ls_db_due_remote(db, 0);
-	db->upload_after = false;
 	due = db->gave_up ? now : next_look(db, t, now);
 	db->local_lent = false;
 	ls_db_returned(db);

@@ -8,6 +8,10 @@
  *      newer TXID fences the database as it would an upload.
  *  (3) STOPPING DOES NOT WAIT FOR IT: what is under way is cancelled and leaves
  *      nothing (db->upkeep).
+ *  (4) OUR OWN UPLOADS ARE NO FENCE. They go on beside the step, which knows the
+ *      newest TXID of its begin only. While one may be under way the step is
+ *      tried again later; a foreign object is then met by the upload itself.
+ *      (test: crash/test_rounds)
  * Not here: which files (lib/replica: maint, compact, retain).
  */
 #include "daemon/db.h"
@@ -17,7 +21,7 @@
 
 #include <stdio.h>
 
-enum { CALL_TIMEOUT_SEC = 3600, RETRY_SEC = 30 };
+enum { CALL_TIMEOUT_SEC = 3600, RETRY_SEC = 30, AGAIN_SEC = 1 };
 
 /* The level-0 file of a TXID while it is still in the spool. */
 static bool
@@ -63,6 +67,7 @@ boundary(int64_t now, int64_t interval)
 struct upkeep {
 	uint64_t newest; /* durable */
 	bool proved;
+	bool sending;	   /* an upload was under way, or about to be */
 	int64_t now, next; /* wall clock; next: when to come again, 0 = never */
 	struct ls_call call;
 };
@@ -213,6 +218,15 @@ work(struct ls_db *db, struct upkeep *u, const struct ls_ltx_header *wrote,
 	return rc;
 }
 
+/* Is an object beyond newest perhaps our own? Uploads go on beside this step,
+ * and one whose answer was lost is there before it is acknowledged. (4) mu
+ * held. */
+static bool
+may_be_ours(const struct ls_db *db, uint64_t newest)
+{
+	return db->remote_lent || db->acked != newest || db->newest > newest;
+}
+
 /* mu held. */
 static void
 settle(struct ls_db *db, const struct upkeep *u, enum ls_rc rc)
@@ -224,6 +238,8 @@ settle(struct ls_db *db, const struct upkeep *u, enum ls_rc rc)
 		db->fenced = true;
 		ls_db_due_local(db, now);
 		ls_db_due_remote(db, now);
+	} else if (rc == LS_EAGAIN) {
+		ls_db_due_maint(db, now + AGAIN_SEC * LS_SEC);
 	} else if (rc != LS_OK) {
 		ls_db_due_maint(db, now + RETRY_SEC * LS_SEC);
 	} else if (u->next != 0) {
@@ -251,6 +267,7 @@ ls_db_maint_step(struct ls_work *w)
 
 	(void)pthread_mutex_lock(&d->mu);
 	u.newest = db->acked;
+	u.sending = may_be_ours(db, u.newest);
 	u.proved =
 	    db->last_upload_ns != 0 &&
 	    mono - db->last_upload_ns < (uint64_t)d->cfg.l0_retention_ns / 2;
@@ -263,7 +280,13 @@ ls_db_maint_step(struct ls_work *w)
 	(void)pthread_mutex_unlock(&d->mu);
 	if (!off)
 		rc = work(db, &u, &wrote, forget, &e);
-	if (rc != LS_OK && rc != LS_ECANCELED)
+	if (rc == LS_EFENCED) {
+		(void)pthread_mutex_lock(&d->mu);
+		if (u.sending || may_be_ours(db, u.newest))
+			rc = LS_EAGAIN;
+		(void)pthread_mutex_unlock(&d->mu);
+	}
+	if (rc != LS_OK && rc != LS_ECANCELED && rc != LS_EAGAIN)
 		ls_db_failed(db, &db->maint_limit,
 		    rc == LS_EFENCED ? "replica is fenced, replication stopped"
 				     : "upkeep of the replica failed",

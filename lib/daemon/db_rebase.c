@@ -6,6 +6,9 @@
  *      given up, and the difference between the replica's newest state and the
  *      live database is published on top of it (design 4).
  *  (2) HISTORY IS NEVER OVERWRITTEN: the next TXID is the replica's + 1.
+ *  (3) A BROKEN CHAIN GETS A NEW BASE: where no plan reaches the replica's
+ *      newest TXID, a whole copy on top of it is no beginning of a chain. A
+ *      level-9 snapshot is. (test: half_of_the_bucket_is_deleted)
  */
 #include "daemon/db.h"
 
@@ -18,6 +21,10 @@ ls_db_must_rebase(const struct ls_db *db, const char **why)
 {
 	if (!db->local_known || !db->remote_known)
 		return false;
+	if (db->gone) {
+		*why = "what was stored is gone from the replica";
+		return true;
+	}
 	if (db->newest == 0) {
 		*why = "no local state";
 		return db->acked != 0;
@@ -93,7 +100,9 @@ based(struct ls_db *db, const struct ls_base *base)
 
 	ls_capture_position(db->cap, &pos);
 	(void)pthread_mutex_lock(&d->mu);
-	db->rebase = false;
+	db->rebase = db->gone = false;
+	/* (3) */
+	db->snapshot |= base->txid != 0 && base->pages == NULL;
 	db->acked = db->sent = base->txid;
 	db->remote_lineage = base->txid ? base->lineage : 0;
 	db->oldest = db->newest = 0;

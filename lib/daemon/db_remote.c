@@ -156,9 +156,10 @@ work(struct ls_db *db, bool *more, struct ls_err *e)
 		}
 		rc = put_one(db, txid, e);
 	}
-	if (rc == LS_EGAP) { /* what was acknowledged is gone: look anew */
+	if (rc == LS_EGAP) { /* look anew, and begin on top of what is left */
 		(void)pthread_mutex_lock(&db->d->mu);
 		db->remote_known = false;
+		db->gone = true;
 		(void)pthread_mutex_unlock(&db->d->mu);
 	}
 	return rc;

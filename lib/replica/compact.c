@@ -88,22 +88,6 @@ key_of(struct ls_replica *r, const struct ls_file *f, char key[LS_KEY_MAX])
 	    f->min_txid, f->max_txid, key);
 }
 
-static enum ls_rc
-check_fence(const struct job *j, struct ls_err *e)
-{
-	const struct ls_file *last = ls_files_newest(&j->src);
-	char key[LS_KEY_MAX];
-
-	if (j->o->newest == 0 || last == NULL || last->max_txid <= j->o->newest)
-		return LS_OK;
-	(void)ls_err_set(e, LS_EFENCED,
-	    "another writer's %s is in %s: ours ends at %016llx",
-	    key_of(j->r, last, key), ls_store_text(ls_replica_store(j->r)),
-	    (unsigned long long)j->o->newest);
-	return ls_err_hint(e, LS_EFENCED,
-	    "stop the other writer, or give this database a place of its own");
-}
-
 /* List the source level behind dst. A file that straddles the end of dst is
  * found by listing all; upstream's daemon can leave one. */
 static enum ls_rc
@@ -429,8 +413,13 @@ ls_compact(struct ls_replica *r, int dst, const struct ls_compact_opts *o,
 	if (state[dst - 1].known &&
 	    state[dst - 1].max_txid <= state[dst].max_txid)
 		goto out;
-	if ((rc = list_source(&j, e)) == LS_OK &&
-	    (rc = check_fence(&j, e)) == LS_OK)
+	if ((rc = list_source(&j, e)) == LS_OK)
+		rc = ls_files_fenced(
+		    r, &j.src, o->newest, o->newest_now, o->newest_arg, e);
+	while (o->newest != 0 && j.src.n > 0 &&
+	       j.src.v[j.src.n - 1].max_txid > o->newest)
+		j.src.n--; /* not acknowledged yet */
+	if (rc == LS_OK)
 		rc = run(&j, e);
 	if (rc == LS_OK && o->verify && out->files_out > 0)
 		rc = check_shape(&j, e);

@@ -10,6 +10,9 @@
  * Called from any thread that ls_par runs. */
 typedef bool ls_local_fn(void *arg, uint64_t txid, char *path, size_t size);
 
+/* The largest TXID that may be stored by our own doing, at this moment. */
+typedef uint64_t ls_newest_fn(void *arg);
+
 /* What is known of a level's newest file, so that nothing is listed to find
  * out. Zeroed: not known. */
 struct ls_level_state {
@@ -22,8 +25,12 @@ struct ls_level_state {
 
 struct ls_compact_opts { /* zeroed: all defaults */
 	/* No TXID above it can be ours: one that is there is LS_EFENCED. 0:
-	 * not checked. */
+	 * not checked. Files above it are not merged. */
 	uint64_t newest;
+	/* Asked when a listing goes beyond newest: what can be ours by now, since
+	 * uploads may go on beside the call. NULL: newest stands. Thread-safe. */
+	ls_newest_fn *newest_now;
+	void *newest_arg;
 	bool verify; /* list the level afterwards and check contiguity */
 	const struct ls_par *par; /* NULL: one transfer at a time */
 	unsigned parallelism;	  /* 0 = 8 */

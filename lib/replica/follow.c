@@ -568,7 +568,7 @@ restore_first(struct ls_follower *f, const struct ls_call *c, struct ls_err *e)
 	    (rc = restore_beside(f, &plan, &path, &got, c, e)) != LS_OK)
 		goto out;
 	if ((rc = drop_beside(f->output, e)) == LS_OK &&
-	    (rc = ls_follow_settle(path, e)) == LS_OK &&
+	    (rc = ls_follow_settle(path, &f->mark, e)) == LS_OK &&
 	    (rc = save_mark(f, got.txid, e)) == LS_OK)
 		rc = ls_output_publish(path, f->output, e);
 	if (rc != LS_OK)

@@ -113,16 +113,19 @@ ls_follow_shape(
 }
 
 enum ls_rc
-ls_follow_settle(const char *path, struct ls_err *e)
+ls_follow_settle(const char *path, struct ls_apply_mark *mark, struct ls_err *e)
 {
 	static const uint8_t mode[2] = { 1, 1 };
+	uint8_t change[4];
 	int fd = -1;
 	enum ls_rc rc = ls_open(path, O_RDWR, 0, &fd, e);
 
 	if (rc != LS_OK)
 		return rc;
-	if ((rc = ls_pwrite_all(fd, mode, 2, AT_MODE, e)) == LS_OK)
-		rc = ls_fsync(fd, path, e);
+	if ((rc = ls_pread_all(fd, change, 4, AT_CHANGE, e)) == LS_OK &&
+	    (rc = ls_pwrite_all(fd, mode, 2, AT_MODE, e)) == LS_OK &&
+	    (rc = ls_fsync(fd, path, e)) == LS_OK)
+		*mark = (struct ls_apply_mark){ true, ls_be32(change) };
 	(void)ls_sys->close(fd);
 	return rc;
 }

@@ -32,8 +32,9 @@ enum ls_rc ls_follow_apply(const char *path, const struct ls_apply_src *src,
 /* Roll a hot journal back, if there is one. */
 enum ls_rc ls_follow_recover(const char *path, struct ls_err *e) LS_MUST_CHECK;
 /* Bytes 18 and 19 become 1: rollback-journal mode. For a file that nobody
- * else knows yet; synced. */
-enum ls_rc ls_follow_settle(const char *path, struct ls_err *e) LS_MUST_CHECK;
+ * else knows yet; synced. Sets *mark. */
+enum ls_rc ls_follow_settle(const char *path, struct ls_apply_mark *mark,
+    struct ls_err *e) LS_MUST_CHECK;
 /* Page size and pages of a database by its header and length. */
 enum ls_rc ls_follow_shape(const char *path, uint32_t *page_size,
     uint32_t *pages, struct ls_err *e) LS_MUST_CHECK;

@@ -288,6 +288,30 @@ settle(struct ls_replica *r, const char *key, const struct ends *ours,
 	    "stop the other writer, or give this database a place of its own");
 }
 
+enum ls_rc
+ls_files_fenced(struct ls_replica *r, const struct ls_files *files,
+    uint64_t newest, ls_newest_fn *now, void *arg, struct ls_err *e)
+{
+	struct ls_store *st = ls_replica_store(r);
+	const struct ls_file *last = ls_files_newest(files);
+	char key[LS_KEY_MAX];
+
+	if (newest == 0 || last == NULL || last->max_txid <= newest)
+		return LS_OK;
+	if (now != NULL) {
+		newest = now(arg);
+		if (last->max_txid <= newest)
+			return LS_OK;
+	}
+	ls_ltx_key(ls_store_layout(st), last->level, last->min_txid,
+	    last->max_txid, key);
+	(void)ls_err_set(e, LS_EFENCED,
+	    "another writer's %s is in %s: ours ends at %016llx", key,
+	    ls_store_text(st), (unsigned long long)newest);
+	return ls_err_hint(e, LS_EFENCED,
+	    "stop the other writer, or give this database a place of its own");
+}
+
 static enum ls_rc
 put_opts(struct ls_replica *r, int64_t timestamp_ms, struct ls_put *p,
     unsigned *caps, const struct ls_call *c, struct ls_err *e)

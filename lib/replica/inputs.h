@@ -55,6 +55,11 @@ struct ls_stored {
 enum ls_rc ls_inputs_store(struct ls_inputs *in, size_t first, size_t n,
     const struct ls_merge_opts *m, int level, struct ls_stored *out,
     struct ls_err *e) LS_MUST_CHECK;
+/* LS_EFENCED, naming the file, when a listing goes beyond newest (0: any) and
+ * beyond what now, if not NULL, says afterwards. */
+enum ls_rc ls_files_fenced(struct ls_replica *r, const struct ls_files *files,
+    uint64_t newest, ls_newest_fn *now, void *arg,
+    struct ls_err *e) LS_MUST_CHECK;
 /* Copy a stored file to another level under its own range, on the server.
  * LS_EUNSUPPORTED when the store cannot. One that is there already and the
  * same is fine. */

@@ -63,6 +63,8 @@ opts_of(const struct ls_maint *m, uint64_t newest)
 		.verify = m->conf.verify_compaction,
 		.par = m->conf.par,
 		.parallelism = m->conf.parallelism,
+		.newest_now = m->conf.newest_now,
+		.newest_arg = m->conf.newest_arg,
 		.local = m->conf.local,
 		.local_arg = m->conf.local_arg };
 }
@@ -73,26 +75,15 @@ ls_maint_check(struct ls_maint *m, uint64_t newest, const struct ls_call *c,
 {
 	uint64_t from[LS_LEVELS] = { newest };
 	struct ls_files all = { 0 };
-	struct ls_file *last;
-	char key[LS_KEY_MAX];
 	enum ls_rc rc;
 
 	/* A level's files follow one another; level 9 is short. */
 	for (int l = 1; l < LS_SNAPSHOT_LEVEL; l++)
 		from[l] = m->state[l].known ? m->state[l].max_txid : 0;
 	rc = ls_replica_list_from(m->r, m->conf.par, from, &all, c, e);
-	last = rc == LS_OK ? ls_files_newest(&all) : NULL;
-	if (last != NULL && last->max_txid > newest) {
-		ls_ltx_key(ls_store_layout(ls_replica_store(m->r)), last->level,
-		    last->min_txid, last->max_txid, key);
-		rc = ls_err_set(e, LS_EFENCED,
-		    "another writer's %s is in %s: ours ends at %016llx", key,
-		    ls_store_text(ls_replica_store(m->r)),
-		    (unsigned long long)newest);
-		(void)ls_err_hint(e, rc,
-		    "stop the other writer, or give this database a place of "
-		    "its own");
-	}
+	if (rc == LS_OK)
+		rc = ls_files_fenced(m->r, &all, newest, m->conf.newest_now,
+		    m->conf.newest_arg, e);
 	ls_files_fini(&all);
 	return rc;
 }
@@ -227,6 +218,8 @@ ls_maint_retain(struct ls_maint *m, uint64_t newest, struct ls_retained *out,
 		.retention_ns = m->conf.snapshot_retention_ns,
 		.l0_retention_ns = m->conf.l0_retention_ns,
 		.newest = newest,
+		.newest_now = m->conf.newest_now,
+		.newest_arg = m->conf.newest_arg,
 		.par = m->conf.par,
 	};
 	/* Not a listing for every single file that comes of age. */

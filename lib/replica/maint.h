@@ -21,6 +21,9 @@ struct ls_maint_conf {
 	unsigned parallelism;
 	ls_local_fn *local; /* see compact.h; or NULL */
 	void *local_arg;
+	ls_newest_fn *newest_now; /* see compact.h; NULL: nothing is uploaded
+				   * while a call runs */
+	void *newest_arg;
 };
 
 struct ls_maint;

@@ -1,10 +1,8 @@
 /* retain.c -- delete what no restore point needs any more. See retain.h.
  *
- * (1) NOTHING GOES BEFORE THE PROOF. The choice below is simple and local; the
- *     proof is not made from the same rules but by looking for a plan to every
- *     point of the window in the listing as it would be afterwards. If one is
- *     lost, nothing is deleted. (tests: planted_wrong_deletion_is_refused,
- *     thirty_days)
+ * (1) NOTHING GOES BEFORE THE PROOF (prove.c), which does not use the rules
+ *     below. If a point would be lost, nothing is deleted. (tests:
+ *     nothing_is_deleted_when_a_point_would_be_lost, thirty_days)
  * (2) THE WINDOW HAS A BASE: of the full copies at or before its begin the
  *     newest stays, whatever its age, since the points right behind the begin
  *     stand on it. (Upstream keeps the newest of all only, and keeps this one
@@ -29,7 +27,6 @@
 #include "base/log.h"
 #include "base/sys.h"
 #include "replica/inputs.h"
-#include "replica/points.h"
 
 #include <stdlib.h>
 
@@ -274,149 +271,6 @@ choose_level_0(struct job *j, struct ls_err *e)
 	return rc;
 }
 
-/* ---- the proof ------------------------------------------------------------*/
-
-static bool
-counts(const struct ls_file *f, uint64_t covered, int64_t window_ns,
-    int64_t l0_window_ns)
-{
-	if (f->level == 0 && f->max_txid <= covered)
-		return f->created_ns > l0_window_ns;
-	/* As listed: another clock than the header's. */
-	return f->created_ns >= window_ns - (int64_t)HOUR;
-}
-
-/* What is listed as new may be old: the header has the last word. */
-static enum ls_rc
-really_counts(struct ls_replica *r, struct ls_file *f, int64_t window_ns,
-    bool *yes, const struct ls_call *c, struct ls_err *e)
-{
-	enum ls_rc rc = ls_replica_header(r, f, NULL, c, e);
-
-	*yes = rc == LS_OK && time_of(f) >= window_ns;
-	return rc == LS_ENOTFOUND ? LS_OK : rc;
-}
-
-/* The first file to go that a plan to txid needs. */
-static const struct ls_file *
-needed(const struct ls_files *gone, uint64_t txid)
-{
-	const struct ls_file *best = NULL;
-
-	for (size_t i = 0; i < gone->n; i++)
-		if (gone->v[i].max_txid <= txid &&
-		    (best == NULL || gone->v[i].max_txid > best->max_txid))
-			best = &gone->v[i];
-	return best;
-}
-
-static enum ls_rc
-lost(struct ls_replica *r, const struct ls_files *gone, uint64_t txid,
-    struct ls_err *e)
-{
-	const struct ls_file *f = needed(gone, txid);
-	char key[LS_KEY_MAX] = "a file";
-
-	if (f != NULL)
-		(void)key_of(r, f, key);
-	(void)ls_err_set(e, LS_EGAP,
-	    "retention would lose the restore point at TXID %016llx: %s is "
-	    "needed; nothing was deleted",
-	    (unsigned long long)txid, key);
-	return ls_err_hint(e, LS_EGAP, "run verify on this replica");
-}
-
-static bool
-among(const struct ls_file *sorted, size_t n, const struct ls_file *f)
-{
-	return n > 0 && bsearch(f, sorted, n, sizeof *f, ls_file_order) != NULL;
-}
-
-static enum ls_rc
-without(const struct ls_files *all, const struct ls_files *gone,
-    struct ls_files *left, struct ls_err *e)
-{
-	struct ls_files g = { 0 };
-	enum ls_rc rc = LS_OK;
-
-	for (size_t i = 0; rc == LS_OK && i < gone->n; i++)
-		rc = ls_files_add(&g, &gone->v[i], e);
-	if (rc == LS_OK)
-		ls_files_sort(g.v, g.n);
-	for (size_t i = 0; rc == LS_OK && i < all->n; i++)
-		if (!among(g.v, g.n, &all->v[i]))
-			rc = ls_files_add(left, &all->v[i], e);
-	ls_files_fini(&g);
-	return rc;
-}
-
-/* The planner itself, for the newest state and the oldest point left. */
-static enum ls_rc
-ask_planner(struct ls_replica *r, const struct ls_files *left,
-    const struct ls_points *p, const struct ls_call *c, struct ls_err *e)
-{
-	for (size_t i = 0; i < 2 && p->n > 0; i++) {
-		struct ls_target t = { .txid = p->v[i ? p->n - 1 : 0].txid };
-		struct ls_plan plan = { 0 };
-		enum ls_rc rc = ls_plan_make(r, left, &t, &plan, c, e);
-
-		if (rc != LS_OK)
-			return ls_err_wrap(e, LS_EGAP, "after retention");
-		ls_plan_fini(&plan);
-	}
-	return LS_OK;
-}
-
-static enum ls_rc
-compare(struct ls_replica *r, const struct ls_files *all,
-    const struct ls_files *gone, const struct ls_points *was,
-    const struct ls_points *is, int64_t window_ns, int64_t l0_window_ns,
-    const struct ls_call *c, struct ls_err *e)
-{
-	uint64_t covered = level_end(all, 1);
-	uint64_t newest = was->n ? was->v[was->n - 1].txid : 0;
-	enum ls_rc rc;
-
-	if (newest != 0 && !ls_points_have(is, newest))
-		return lost(r, gone, newest, e);
-	for (size_t i = 0; i < all->n; i++) {
-		struct ls_file f = all->v[i];
-		bool yes;
-
-		if (!counts(&f, covered, window_ns, l0_window_ns) ||
-		    ls_points_have(is, f.max_txid) ||
-		    !ls_points_have(was, f.max_txid))
-			continue;
-		rc = really_counts(r, &f, window_ns, &yes, c, e);
-		if (rc != LS_OK)
-			return rc;
-		if (yes)
-			return lost(r, gone, f.max_txid, e);
-	}
-	return LS_OK;
-}
-
-enum ls_rc
-ls_retain_prove(struct ls_replica *r, const struct ls_files *all,
-    const struct ls_files *gone, int64_t window_ns, int64_t l0_window_ns,
-    const struct ls_call *c, struct ls_err *e)
-{
-	struct ls_files left = { 0 };
-	struct ls_points was = { 0 }, is = { 0 };
-	enum ls_rc rc;
-
-	if ((rc = without(all, gone, &left, e)) == LS_OK &&
-	    (rc = ls_points_of(all, &was, e)) == LS_OK &&
-	    (rc = ls_points_of(&left, &is, e)) == LS_OK &&
-	    (rc = compare(r, all, gone, &was, &is, window_ns, l0_window_ns, c,
-		 e)) == LS_OK)
-		rc = ask_planner(r, &left, &is, c, e);
-	ls_points_fini(&was);
-	ls_points_fini(&is);
-	ls_files_fini(&left);
-	return rc;
-}
-
 /* ---- deleting -------------------------------------------------------------*/
 
 static enum ls_rc
@@ -440,22 +294,6 @@ delete_all(struct job *j, struct ls_err *e)
 	ls_free(text);
 	ls_free(keys);
 	return rc;
-}
-
-static enum ls_rc
-check_fence(const struct job *j, struct ls_err *e)
-{
-	const struct ls_file *last = ls_files_newest(&j->all);
-	char key[LS_KEY_MAX];
-
-	if (j->o->newest == 0 || last == NULL || last->max_txid <= j->o->newest)
-		return LS_OK;
-	(void)ls_err_set(e, LS_EFENCED,
-	    "another writer's %s is in %s: ours ends at %016llx",
-	    key_of(j->r, last, key), ls_store_text(ls_replica_store(j->r)),
-	    (unsigned long long)j->o->newest);
-	return ls_err_hint(e, LS_EFENCED,
-	    "stop the other writer, or give this database a place of its own");
 }
 
 /* The next full copy to go is the first kept one, when the one behind it has
@@ -494,7 +332,8 @@ ls_retain(struct ls_replica *r, const struct ls_retain_opts *o,
 
 	*out = (struct ls_retained){ .promoted = false };
 	if ((rc = ls_replica_list_all(r, o->par, &j.all, c, e)) != LS_OK ||
-	    (rc = check_fence(&j, e)) != LS_OK ||
+	    (rc = ls_files_fenced(r, &j.all, o->newest, o->newest_now,
+		 o->newest_arg, e)) != LS_OK ||
 	    (rc = choose(&j, e)) != LS_OK || j.gone.n == 0)
 		goto out;
 	rc = ls_retain_prove(r, &j.all, &j.gone, o->now_ns - o->retention_ns,

@@ -21,7 +21,9 @@ struct ls_retain_opts {
 	int64_t now_ns;		 /* ls_steady_now */
 	int64_t retention_ns;	 /* the window: how far back points are kept */
 	int64_t l0_retention_ns; /* 0: level-0 files are never deleted */
-	uint64_t newest;	 /* as in ls_compact_opts */
+	uint64_t newest;	 /* these three as in ls_compact_opts */
+	ls_newest_fn *newest_now;
+	void *newest_arg;
 	const struct ls_par *par;
 };
 

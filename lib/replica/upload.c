@@ -21,6 +21,10 @@
  *     whose answer was lost is settled by reading size and bytes back (never by
  *     ETag); until that is possible the caller gets an error and comes again
  *     with the same file. (test: lost_answers_are_settled)
+ *     After any error the levels are listed before the next put as well, and
+ *     what was acknowledged must be in some file: a bucket that was deleted and
+ *     made anew would take an increment without its base. (test:
+ *     bucket_made_anew_is_a_gap)
  * (5) FENCED STAYS FENCED until a sync, which is somebody's decision.
  *
  * In a folder an flock keeps a second process out as well, and an object that
@@ -53,6 +57,7 @@ struct ls_uploader {
 	bool own_deadline; /* the server's 15 minutes are too long */
 	bool synced, locked;
 	bool check; /* list after the next put, whatever its age */
+	bool doubt; /* a put failed: list before the next one too */
 	uint64_t acked, acked_boot_ns;
 	uint64_t proof_boot_ns;
 	int64_t proof_wall_ns;
@@ -227,6 +232,7 @@ ls_uploader_sync(struct ls_uploader *u, uint64_t *txid, struct ls_ltx_header *h,
 	u->acked = best ? best->max_txid : 0;
 	u->acked_boot_ns = u->proof_boot_ns;
 	u->synced = u->check = true;
+	u->doubt = false;
 	ls_free(u->fence);
 	u->fence = NULL;
 	*txid = u->acked;
@@ -237,7 +243,18 @@ out:
 	return rc;
 }
 
-/* What is stored ends between low and high. Newer: fenced. *at: the newest. */
+static bool
+holds(const struct ls_files *all, uint64_t txid)
+{
+	for (size_t i = 0; i < all->n; i++)
+		if (all->v[i].min_txid <= txid && txid <= all->v[i].max_txid)
+			return true;
+	return txid == 0;
+}
+
+/* What is stored ends between low and high, and what was acknowledged is in it:
+ * a bucket that was deleted and made anew takes an increment and has no base
+ * for it. Newer: fenced. *at: the newest. */
 static enum ls_rc
 prove(struct ls_uploader *u, uint64_t low, uint64_t high, uint64_t *at,
     const struct ls_call *c, struct ls_err *e)
@@ -257,6 +274,11 @@ prove(struct ls_uploader *u, uint64_t low, uint64_t high, uint64_t *at,
 		    "%s: the newest TXID is %016llx, but %016llx was stored",
 		    ls_store_text(ls_replica_store(u->r)),
 		    (unsigned long long)*at, (unsigned long long)low);
+	else if (!holds(&all, u->acked))
+		rc = ls_err_set(e, LS_EGAP,
+		    "%s: TXID %016llx was stored, and is in no file any more",
+		    ls_store_text(ls_replica_store(u->r)),
+		    (unsigned long long)u->acked);
 	ls_files_fini(&all);
 	return rc;
 }
@@ -506,7 +528,8 @@ put_proven(struct ls_uploader *u, const struct local *l,
 
 	u->check = true; /* unless all goes well */
 	/* A margin for the server's clock: not the whole limit. */
-	if (fence && age_ns(u->proof_boot_ns) > u->limit_ns / 3 * 2) {
+	if (fence &&
+	    (u->doubt || age_ns(u->proof_boot_ns) > u->limit_ns / 3 * 2)) {
 		rc = prove(u, u->acked, l->txid, &at, c, e);
 		if (rc != LS_OK)
 			return rc;
@@ -517,6 +540,7 @@ put_proven(struct ls_uploader *u, const struct local *l,
 			   : put_fenced(u, l, fencing, c, e);
 	check = u->check || age_ns(u->acked_boot_ns) > u->half_ns;
 	u->check = true;
+	u->doubt = rc != LS_OK;
 	if (rc != LS_OK)
 		return rc;
 	if (fence && check) {

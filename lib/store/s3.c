@@ -21,6 +21,7 @@
 
 enum {
 	SMALL_ANSWER = 65536,
+	GET_TRIES = 3,
 	/* A copy of gigabytes may take minutes without a byte. */
 	COPY_STALL_MS = 300000,
 };
@@ -299,27 +300,48 @@ out_of_range(struct ls_store *st, const char *path, const struct ls_get *o,
 	return s3_get(st, path, &whole, out, got, c, e);
 }
 
+/* One answer, checked. An answer that is cut off, and says so, is a proxy's or
+ * a server's bad moment: asked again, a few times. */
+static enum ls_rc
+get_checked(struct ls_store *st, const char *path, const struct ls_get *o,
+    struct ls_buf *out, struct ls_got *got, int *status,
+    const struct ls_call *c, struct ls_err *e)
+{
+	size_t before = out->n;
+	uint64_t total = 0;
+	enum ls_rc rc = LS_OK;
+	bool wrong_range = true;
+
+	for (int i = 0; i < GET_TRIES && wrong_range; i++) {
+		struct ls_http_resp r;
+
+		ls_http_resp_init(&r);
+		out->n = before;
+		rc = get_matching(st, path, o, out, &r, c, e);
+		wrong_range = rc == LS_OK;
+		if (rc == LS_OK)
+			rc = check_range(&r, o, out->n - before, &total, e);
+		if (rc == LS_OK) {
+			got_from(&r, total, got);
+			wrong_range = false;
+		}
+		*status = r.status;
+		ls_http_resp_fini(&r);
+	}
+	return rc;
+}
+
 static enum ls_rc
 s3_get(struct ls_store *st, const char *path, const struct ls_get *o,
     struct ls_buf *out, struct ls_got *got, const struct ls_call *c,
     struct ls_err *e)
 {
-	struct ls_http_resp r;
-	size_t before = out->n;
-	uint64_t total = 0;
 	enum ls_rc rc;
-	int status;
+	int status = 0;
 
 	if (o->suffix <= 0 && o->len > 0 && o->off > UINT64_MAX - o->len)
 		return ls_err_set(e, LS_ERANGE, "range overflows");
-	ls_http_resp_init(&r);
-	rc = get_matching(st, path, o, out, &r, c, e);
-	if (rc == LS_OK)
-		rc = check_range(&r, o, out->n - before, &total, e);
-	if (rc == LS_OK)
-		got_from(&r, total, got);
-	status = r.status;
-	ls_http_resp_fini(&r);
+	rc = get_checked(st, path, o, out, got, &status, c, e);
 	if (rc == LS_ERANGE && status == 416 && o->suffix <= 0 && o->off > 0)
 		return ls_err_set(
 		    e, LS_ERANGE, "offset %" PRIu64 " is past the end", o->off);

@@ -326,7 +326,7 @@ check_chain(struct opening *op, size_t *first, struct ls_err *e)
 }
 
 static enum ls_rc
-build(const struct opening *op, size_t first, const struct ls_ver *like,
+build(const struct opening *op, size_t first, struct ls_cache *had,
     struct ls_ver **out, struct ls_err *e)
 {
 	uint32_t ps = op->v[first].like.h.page_size;
@@ -334,8 +334,8 @@ build(const struct opening *op, size_t first, const struct ls_ver *like,
 	struct ls_ver *v = NULL;
 	enum ls_rc rc = LS_OK;
 
-	if (like != NULL && like->page_size == ps)
-		cache = ls_cache_ref(like->cache);
+	if (had != NULL && ls_cache_page_size(had) == ps)
+		cache = ls_cache_ref(had);
 	else
 		rc = ls_cache_new(ps, op->ld->cache_bytes, &cache, e);
 	if (rc == LS_OK)
@@ -375,7 +375,7 @@ without_foreign(struct ls_files *all, const struct ls_files *foreign)
 
 static enum ls_rc
 try_plan(const struct ls_loader *ld, const struct ls_target *t,
-    const struct ls_ver *like, const struct ls_files *all,
+    struct ls_cache *cache, const struct ls_files *all,
     struct ls_files *foreign, struct ls_ver **out, const struct ls_call *c,
     struct ls_err *e)
 {
@@ -388,7 +388,7 @@ try_plan(const struct ls_loader *ld, const struct ls_target *t,
 		return rc;
 	if ((rc = open_all(&op, ld, &p.files, c, e)) == LS_OK &&
 	    (rc = check_chain(&op, &first, e)) == LS_OK)
-		rc = build(&op, first, like, out, e);
+		rc = build(&op, first, cache, out, e);
 	for (size_t i = 0; rc != LS_OK && i < op.n; i++)
 		if (op.v[i].foreign &&
 		    ls_files_add(foreign, &op.v[i].f, NULL) != LS_OK)
@@ -400,7 +400,7 @@ try_plan(const struct ls_loader *ld, const struct ls_target *t,
 
 enum ls_rc
 ls_load(const struct ls_loader *ld, const struct ls_target *t,
-    const struct ls_ver *like, const struct ls_files *all, struct ls_ver **out,
+    struct ls_cache *cache, const struct ls_files *all, struct ls_ver **out,
     bool *empty, const struct ls_call *c, struct ls_err *e)
 {
 	struct ls_files mine = { 0 }, foreign = { 0 };
@@ -420,7 +420,7 @@ ls_load(const struct ls_loader *ld, const struct ls_target *t,
 			all = &mine;
 		}
 		*empty = all->n == 0;
-		rc = try_plan(ld, t, like, all, &foreign, out, c, e);
+		rc = try_plan(ld, t, cache, all, &foreign, out, c, e);
 		again = (rc == LS_ENOTFOUND || rc == LS_EGAP ||
 			    rc == LS_ECHANGED) &&
 			foreign.n > known;

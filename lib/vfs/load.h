@@ -12,11 +12,10 @@ struct ls_loader {
 };
 /* The state that t asks for (NULL: the newest). Two rounds of requests: the
  * levels, then the ends of all files of the plan; what else came with them goes
- * into the cache. Uses the cache of `like` (may be NULL) when the page size is
- * the same. all: a listing made just now, or NULL. Gives *out. As ls_plan_make;
+ * into the cache. Uses `cache` (may be NULL) when the page size is the same. all: a listing made just now, or NULL. Gives *out. As ls_plan_make;
  * LS_ENOTFOUND with *empty set: nothing at all is stored. */
 enum ls_rc ls_load(const struct ls_loader *ld, const struct ls_target *t,
-    const struct ls_ver *like, const struct ls_files *all, struct ls_ver **out,
+    struct ls_cache *cache, const struct ls_files *all, struct ls_ver **out,
     bool *empty, const struct ls_call *c, struct ls_err *e) LS_MUST_CHECK;
 /* Go on from cur with the files of a listing (any levels) as far as they
  * reach. *out is NULL when they lead nowhere new. LS_EGAP: what comes next does

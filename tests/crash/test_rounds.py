@@ -93,9 +93,11 @@ class Life:
             [self.case.hostile, self.db, seed, self.acks, self.what],
             stderr=subprocess.PIPE))
 
-    def kill_writers(self):
-        """None may have met an error of the daemon's making."""
-        for p in self.writers:
+    def kill_writers(self, n=None):
+        """The first n, or all. None may have met an error of the daemon's
+        making."""
+        ended, self.writers = self.writers[:n], self.writers[n:] if n else []
+        for p in ended:
             p.kill()
             err = p.communicate()[1].decode()
             self.case.procs.remove(p)
@@ -105,7 +107,6 @@ class Life:
                 self.say("locking failed beside a stopped daemon")
             elif p.returncode != -9 or err:
                 self.case.fail(f"a writer ended: {p.returncode} {err}")
-        self.writers.clear()
 
     def pause(self, lo, hi):
         """A random moment passes; it is the input here, not a wait."""
@@ -201,8 +202,26 @@ class Life:
         self.stopped_at = time.monotonic_ns()
         self.say("SIGCONT")
 
+    def lone(self):
+        """A quiet spell, perhaps a park, then few commits a moment apart:
+        nothing comes after them that could take them along."""
+        self.pause(0.1, 0.9)
+        c = sqlite3.connect(self.db, isolation_level=None, timeout=20)
+        for _ in range(self.r.randint(1, 3)):
+            (n,) = c.execute("UPDATE ctr SET n=n+1 RETURNING n").fetchone()
+            with open(self.acks, "ab") as f:
+                f.write(struct.pack("=qq", time.monotonic_ns(), n))
+            self.say(f"a lone commit {n}")
+            self.pause(0, 0.05)
+        if self.r.random() < 0.5:
+            c.close()
+        self.pause(1.1 + SLACK, 1.2 + SLACK)
+        c.close()
+
     def load(self):
         """Writers, and what befalls them, for a random time."""
+        if self.r.random() < 0.1:
+            return self.lone()
         limit = time.monotonic() + self.r.choice(
             (0, 0.05, 0.2, 0.5, 1, 2.5)) * self.r.uniform(0.5, 1)
         for _ in range(self.r.randint(1, 3)):
@@ -213,16 +232,8 @@ class Life:
             self.pause(0, 0.6)
             if self.r.random() < 0.3:
                 self.say("kill a writer")
-                self.writers[0].kill()
-                self.writers[0].wait()
-                self.kill_one()
+                self.kill_writers(1)
                 self.write()
-
-    def kill_one(self):
-        first, rest = self.writers[:1], self.writers[1:]
-        self.writers = first
-        self.kill_writers()
-        self.writers = rest
 
     def crash(self):
         """Kill the daemon; the replica must keep the promise at once."""
@@ -249,6 +260,7 @@ class Life:
         got = self.counter(out)
         self.say(f"acked {n} at {t / SECOND:.3f}, replica {got}")
         if got < n:
+            self.kill_writers()
             have = self.counter(self.copy())
             self.case.assertGreaterEqual(
                 got, min(n, have), f"acknowledged {(died - t) / SECOND:.3f} "

@@ -1,4 +1,4 @@
-/* maint_tool.c -- maintenance of a folder replica, step by step, for the tests
+/* maint_tool.c -- maintenance of a replica, step by step, for the tests
  * of other programs' view of it: maint_tool URL compact LEVEL | snapshot |
  * retain RETENTION L0_RETENTION (Go durations; "now" is an hour ahead). */
 #include "base/units.h"
@@ -53,6 +53,7 @@ main(int argc, char **argv)
 {
 	struct ls_err e = { 0 };
 	struct ls_place p;
+	struct ls_net *net = NULL;
 	struct ls_store *st = NULL;
 	struct ls_replica *r = NULL;
 	enum ls_rc rc;
@@ -62,13 +63,15 @@ main(int argc, char **argv)
 		rc = ls_err_set(&e, LS_EUSAGE, "too few arguments");
 	else if ((rc = ls_place_from_url(argv[1], &p, &e)) == LS_OK &&
 		 (rc = ls_place_settle(&p, &e)) == LS_OK &&
-		 (rc = ls_store_open(&p, NULL, &st, &e)) == LS_OK &&
+		 (rc = ls_net_new(&net, &e)) == LS_OK &&
+		 (rc = ls_store_open(&p, net, &st, &e)) == LS_OK &&
 		 (rc = ls_replica_new(st, &r, &e)) == LS_OK)
 		rc = run(r, argc, argv, &e);
 	if (rc != LS_OK)
 		(void)fprintf(stderr, "maint_tool: %s\n", e.msg);
 	ls_replica_free(r);
 	ls_store_free(st);
+	ls_net_free(net);
 	ls_place_fini(&p);
 	return rc != LS_OK;
 }

@@ -352,10 +352,12 @@ class Follow(Case):
         self.end()
         self.assert_copy()
 
-    def test_a_stranger_writes_to_the_copy(self):
+    def stranger(self, steps):
         self.follow()
-        self.src.step()
-        self.reach(self.d.sync())
+        self.reach(1)
+        for _ in range(steps):
+            self.src.step()
+            self.reach(self.d.sync())
         c = sqlite3.connect(self.copy, timeout=10, isolation_level=None)
         c.execute("DELETE FROM a")
         c.close()
@@ -364,6 +366,12 @@ class Follow(Case):
         self.end()
         self.assertIn("another program wrote to the copy", self.text())
         self.assert_copy()
+
+    def test_a_stranger_writes_to_the_first_copy(self):
+        self.stranger(0)
+
+    def test_a_stranger_writes_to_the_copy(self):
+        self.stranger(2)
 
     def test_upstreams_copy_is_taken_over(self):
         """Both programs' -txid files are the same; one goes on where the

@@ -11,8 +11,8 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "support"))
 import ltx  # noqa: E402
-from harness import (Case, Workload, is_upstream, main, our_binary,  # noqa
-                     wait_until)
+from harness import (Case, Workload, is_upstream, clean_env, main,  # noqa
+                     our_binary, wait_until)
 
 TOOL = Path(our_binary()).parent / "tests" / "maint_tool"
 FAST = {"levels": [{"interval": "1s"}, {"interval": "3s"}],
@@ -31,9 +31,10 @@ class Compaction(Case):
         self.app = Workload(self.db, seed=5)
         self.states = {}
 
-    def tool(self, *args):
+    def tool(self, *args, env=None):
         r = subprocess.run([TOOL, self.url, *map(str, args)],
-                           capture_output=True, text=True)
+                           capture_output=True, text=True,
+                           env=clean_env(**(env or {})))
         self.assertEqual(r.returncode, 0, r.stderr)
         return [int(x) for x in r.stdout.split()]
 
@@ -52,6 +53,10 @@ class Compaction(Case):
             out[int(p.name)] = sorted(
                 (int(m[1], 16), int(m[2], 16)) for m in names if m)
         return out
+
+    def end(self, level):
+        files = self.levels().get(level)
+        return files[-1][1] if files else 0
 
     def points(self, url=None):
         doc = json.loads(self.run_cli("points", "-json",
@@ -105,8 +110,7 @@ class Compaction(Case):
         last = self.write(d, 4)
 
         def grown():
-            now = self.levels()
-            return now[1][-1][1] >= last and now[2][-1][1] >= last
+            return self.end(1) >= last and self.end(2) >= last
         wait_until(grown, 30, "upstream's compaction on top of ours")
         d.stop()
         self.assertNotRegex(d.text(), r"level=ERROR")
@@ -124,8 +128,7 @@ class Compaction(Case):
                         top=FAST).start()
         for _ in range(3):
             last = self.write(d, 4)
-            wait_until(lambda: self.levels().get(1, [(0, 0)])[-1][1] >= last,
-                       30, "upstream's level 1")
+            wait_until(lambda: self.end(1) >= last, 30, "upstream's level 1")
         last = self.write(d, 3)
         d.stop()
         self.tool("compact", 1)
@@ -147,6 +150,42 @@ class Compaction(Case):
             for p in (self.rep / "ltx" / str(level)).iterdir():
                 p.unlink()
         self.restores(ends[-1:], [self.peer, self.bin])
+
+    def test_s3(self):
+        """A base of several parts, copied to level 9 on the server; level 1 in
+        several parts."""
+        s3, bucket = self.need_s3()
+        self.url = s3.url(bucket, "p")
+        env = s3.env()
+        for _ in range(12):
+            self.app.c.execute("INSERT INTO t(b) VALUES(randomblob(1 << 20))")
+        d = self.daemon({self.db: self.url}, env=env).start()
+        first = d.sync(self.db)
+        self.states[first] = self.checkpointed(self.db, "first")
+        for _ in range(8):
+            self.app.c.execute("INSERT INTO t(b) VALUES(randomblob(1 << 20))")
+            d.sync(self.db)
+        last = self.write(d, 1)
+        self.assertEqual(self.tool("compact", 1, env=env), [1])
+        self.assertEqual(self.tool("compact", 2, env=env), [1])
+        d.stop()
+        size = {n: s for n, s in s3.list(bucket, "p/")}
+        l1, l2, = (next(s for n, s in size.items() if f"/{x:04x}/" in n)
+                   for x in (1, 2))
+        self.assertEqual(l1, l2)
+        self.assertGreater(l1, 8 << 20)
+        gone = self.tool("retain", "24h", "1s", env=env)
+        self.assertEqual(gone[0], last - 1)
+        self.assertEqual([(a, b) for a, b, _ in
+                          ltx.list_s3(s3, bucket, "p", 9)], [(1, 1)])
+        doc = json.loads(self.run_cli("verify", "-json", self.url,
+                                      env=env).stdout)
+        self.assertTrue(doc["ok"], doc)
+        for t in (first, last):
+            for b in (self.peer, self.bin):
+                out = self.restore(self.url, self.tmp / "o.db", t, b, env)
+                self.assert_same(out, self.states[t], f"TXID {t} by {b}")
+                out.unlink()
 
     def test_verify_deep_and_broken(self):
         d = self.daemon({self.db: self.url}).start()

@@ -105,6 +105,7 @@ backfill(struct world *w)
 	w->disk = w->wal;
 	w->db = overlay(w->db, &w->wal, w->backfilled, to);
 	w->backfilled = to;
+	w->db_written = 1;
 }
 
 uint16_t
@@ -246,8 +247,9 @@ write_frame(const struct world *w)
 	if (w->w_mx == 0)
 		file_header(&n);
 	put_frame(&n, s);
-	emit(&n, "writer: writes a frame");
-	if (w->w_mx > 0 || w->w_mine || !bounds->redraw)
+	if (w->w_mx > 0 || w->w_salt != 0)
+		emit(&n, "writer: writes a frame");
+	if (w->w_mx > 0 || (w->w_salt != 0 && (w->w_mine || !bounds->redraw)))
 		return;
 	n = *w; /* a connection that saw no restart draws both salts */
 	n.w_salt = (uint16_t)(((200 - 10 * n.salts_drawn) & 0xff) << 8);
@@ -335,7 +337,7 @@ app_checkpoint(const struct world *w)
 
 /* The unsynced frames up to k survive. */
 static void
-power_failure(const struct world *w, unsigned k)
+power_failure(const struct world *w, unsigned k, bool survives)
 {
 	struct world n = *w;
 	unsigned size = k < w->wal.n ? k : w->wal.n;
@@ -356,7 +358,7 @@ power_failure(const struct world *w, unsigned k)
 	n.w_sum = 0, n.w_salt = 0;
 	n.reader = n.pin = NOBODY;
 	n.lock = FREE;
-	daemon_power(&n);
+	daemon_power(&n, survives);
 	recover(&n);
 	emit(&n, "power failure");
 }
@@ -383,5 +385,6 @@ application(const struct world *w)
 	}
 	for (unsigned k = 0; w->powers > 0 && k <= SLOTS; k++)
 		if (k == SLOTS || (k < w->wal.n && k <= bounds->slots))
-			power_failure(w, k);
+			for (int files = 0; files < 2; files++)
+				power_failure(w, k, files);
 }

@@ -82,6 +82,7 @@ struct world {
 	struct header h; /* as it was read */
 	struct state seen; /* what a reader would have seen just then */
 	uint8_t rec_size, has_rec, d, due, may_restart, pin, park, quiet;
+	uint8_t db_written; /* since the record */
 	/* what may still happen */
 	uint8_t commits, crashes, powers, kills, app_ckpts, ckpts, closes,
 	    limits;
@@ -113,11 +114,13 @@ extern const struct bounds *bounds;
 	X(mx_covers_n, "proof1-mxframe-covers-n")                            \
 	X(next_frame, "proof2-frame-check")                                  \
 	X(next_salt, "proof2-salt-plus-one")                                 \
+	X(unwritten, "proof2-database-unwritten")                            \
 	X(file_size, "proof2-file-size")                                     \
 	X(filed, "proof-n0-header-in-file")                                  \
 	X(file_sum, "file-names-its-checksum")                               \
 	X(wake_lock, "write-lock-while-unpinned")                            \
 	X(sync_first, "sync-before-position")                                \
+	X(record_names, "record-names-its-file")                             \
 	X(no_truncate, "restart-not-truncate-when-parking")
 struct rules {
 #define X(id, text) bool id;
@@ -147,7 +150,8 @@ void application(const struct world *w);
 
 /* daemon.c */
 void daemon_steps(const struct world *w);
-void daemon_power(struct world *w);
+/* The daemon's side of a power failure; unsynced files survive or not. */
+void daemon_power(struct world *w, bool survives);
 void check(const struct world *w);
 
 #endif

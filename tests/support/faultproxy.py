@@ -5,11 +5,14 @@
 A rule acts on requests whose method and path match, `times` times (None: for
 ever); the first that fits wins. What it can do:
     delay      seconds before the request goes on (once per request)
-    fail       answer this status at once; retry_after adds the header
+    fail       answer this status at once; retry_after adds the header, code
+               names the error in the body
     reset      close the client's connection with RST before answering
     lose       pass the request on, then reset instead of answering
     cut        pass on only this many bytes of the answer's body, then reset
     stall      pass on `cut` bytes (default 0) of the body, then nothing more
+    short      say and pass on only this many bytes of the answer's body
+    hang       read the request's head and no more of it, and never answer
 `latency` is the round trip of a far server: it is waited once per request on
 a kept-alive connection, and once more per new connection. `refuse(True)`
 closes the port as a dead server does. `log` keeps one Record per request.
@@ -27,7 +30,8 @@ CHUNK = 65536
 class Rule:
     def __init__(self, method=".*", path="", times=None, delay=0, fail=0,
                  retry_after=None, reset=False, lose=False, cut=None,
-                 stall=False):
+                 stall=False, code=None, short=None, hang=False):
+        self.code, self.short, self.hang = code, short, hang
         self.method, self.path = re.compile(method), re.compile(path)
         self.times, self.hits = times, 0
         self.delay, self.fail, self.retry_after = delay, fail, retry_after
@@ -138,6 +142,12 @@ class FaultProxy:
         if rule and rule.reset:
             _reset(client)
             return False
+        if rule and rule.hang:
+            while rule in self.rules and client in self.open and \
+                    not self.closing.wait(0.05):
+                pass
+            _reset(client)
+            return False
         fields = _fields(head)
         if fields.get("expect", "").lower() == "100-continue":
             client.sendall(b"HTTP/1.1 100 Continue\r\n\r\n")
@@ -156,7 +166,8 @@ class FaultProxy:
     def _refuse_one(self, client, a, size, rule, rec):
         for piece in a.body(size):
             rec.sent += len(piece)
-        code = "SlowDown" if rule.fail in (429, 503) else "InternalError"
+        code = rule.code or ("SlowDown" if rule.fail in (429, 503)
+                             else "InternalError")
         body = (f"<Error><Code>{code}</Code><Message>injected</Message>"
                 "</Error>").encode()
         head = f"HTTP/1.1 {rule.fail} Injected\r\nContent-Length: " \
@@ -179,6 +190,14 @@ class FaultProxy:
             _reset(client)
             return False
         fields = _fields(head)
+        size = int(fields.get("content-length", 0))
+        if rule and rule.short is not None and size > rule.short:
+            head = [f"Content-Length: {rule.short}" if h.lower().startswith(
+                "content-length:") else h for h in head]
+            client.sendall(("\r\n".join(head) + "\r\n\r\n").encode(
+                "latin-1"))
+            client.sendall(b"".join(b.body(size))[:rule.short])
+            return False
         client.sendall(("\r\n".join(head) + "\r\n\r\n").encode("latin-1"))
         if method == "HEAD" or rec.status in (204, 304):
             pieces = ()

@@ -65,6 +65,23 @@ install_upstream() {
 	no_peer "upstream litestream $UPSTREAM_VERSION cannot be installed"
 }
 
+# The last release that wrote the v0.3 format: the peer for its restore.
+install_v03() {
+	local dir="$test_cache/v03"
+	local bin=node_modules/@flydotio/litestream-linux-x64/litestream
+	if [ -n "${LS_UPSTREAM_V03:-}" ] || [ -x "$dir/$bin" ]; then
+		return 0
+	fi
+	if [ -z "${NO_INSTALL:-}" ] && command -v npm >/dev/null; then
+		say "installing litestream 0.3.13, the peer for old replicas"
+		mkdir -p "$dir"
+		npm install --silent --no-audit --no-fund --prefix "$dir" \
+			@flydotio/litestream-linux-x64@1.0.1 >/dev/null &&
+			return 0
+	fi
+	no_peer "litestream 0.3.13 cannot be installed"
+}
+
 install_ceph() {
 	apt_install "${CEPH_PACKAGES[@]}" ||
 		no_peer "Ceph RGW cannot be installed"

@@ -223,6 +223,34 @@ TEST(foreign_newer_file_fences)
 	md_close(&m);
 }
 
+static uint64_t
+newest_now(void *arg)
+{
+	return *(uint64_t *)arg;
+}
+
+/* Uploads beside the call are no fence, and are left for the next time. */
+TEST(own_upload_beside_is_no_fence)
+{
+	struct ls_err e = { 0 };
+	struct md m;
+	struct ls_level_state st[LS_LEVELS] = { { 0 } };
+	uint64_t now = 5;
+	struct ls_compact_opts o = {
+		.newest = 4, .newest_now = newest_now, .newest_arg = &now
+	};
+	struct ls_compacted out;
+
+	md_open(&m);
+	commits(&m, 5);
+	CHECK_OK(ls_compact(m.r, 1, &o, st, &out, NULL, &e));
+	CHECK_EQ(out.max_txid, 4);
+	commits(&m, 1);
+	CHECK_RC(ls_compact(m.r, 1, &o, st, &out, NULL, &e), LS_EFENCED);
+	CHECK(strstr(e.msg, "ours ends at 0000000000000005") != NULL);
+	md_close(&m);
+}
+
 /* The same name: our own bytes are a lost answer, others another writer's. */
 TEST(taken_name_is_ours_or_fences)
 {

@@ -35,8 +35,8 @@ sql(sqlite3 *db, const char *text)
 }
 
 static const char *const steps[] = {
-	"INSERT INTO t(b) SELECT randomblob(900) FROM json_each("
-	"'[1,2,3,4,5,6,7,8,9]')",
+	("INSERT INTO t(b) SELECT randomblob(900) FROM json_each("
+	 "'[1,2,3,4,5,6,7,8,9]')"),
 	"UPDATE t SET b=randomblob(700) WHERE k%3=0",
 	"INSERT INTO t(b) VALUES(randomblob(30000))",
 	"DELETE FROM t WHERE length(b)>10000",
@@ -208,7 +208,6 @@ TEST(legacy_missing_segment)
 	CHECK_STR(e.msg, "apply WAL segments: missing WAL segment: expected "
 			 "0/0, got 0/9000");
 	CHECK(!ls_exists(T("out")) && !ls_exists(T("out.tmp")));
-	/* Before the gap all is well. */
 	fx_close(&x);
 }
 
@@ -336,6 +335,7 @@ TEST(legacy_leaves_nothing_on_fault)
 		enum ls_rc rc;
 
 		e = (struct ls_err){ 0 };
+		want = test_read_file(T("want")); /* few are kept */
 		fault_reads(n % 2);
 		fault_arm(n / 2 + 1, n % 3 ? EIO : ENOSPC);
 		rc = restore(&x, 0, &e);
@@ -343,7 +343,6 @@ TEST(legacy_leaves_nothing_on_fault)
 		fault_reads(0);
 		CHECK_EQ(test_open_fds(), fds);
 		CHECK(!ls_exists(T("out.tmp")) && !ls_exists(T("out.tmp-wal")));
-		if (!(rc == LS_OK ? out_is(want) : !ls_exists(T("out")))) fprintf(stderr,"n %d rc %d %s\n",n,rc,e.msg);
 		CHECK(rc == LS_OK ? out_is(want) : !ls_exists(T("out")));
 		CHECK(rc == LS_OK || e.msg[0] != '\0');
 		drop("out");

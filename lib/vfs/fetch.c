@@ -1,0 +1,485 @@
+/* fetch.c -- pages out of stored files, in blocks. See fetch.h.
+ *
+ * (1) A MISS BRINGS ITS NEIGHBOURHOOD: pages next to each other lie next to
+ *     each other in a stored file, so one ranged GET around the frame answers
+ *     the next misses too. Frames that a newer file has replaced are passed
+ *     over. (test: miss_brings_its_neighbours)
+ * (2) SINGLE FLIGHT: a page that somebody fetches is waited for, not fetched
+ *     again; a block that is only queued is done by the reader that needs it.
+ *     (test: one_request_for_many_readers)
+ * (3) NOTHING UNCHECKED PASSES: page number, frame length and the exact
+ *     decoded length are compared (format/ltx.h), and If-Match keeps the bytes
+ *     of two objects apart. A store that shortens an answer is retried below.
+ * (4) THE READER THAT MISSED GETS ITS PAGE FROM THE BLOCK ITSELF, not from the
+ *     cache, so that eviction cannot starve it.
+ * (5) READ-AHEAD IS BEST EFFORT, on at most WORKERS threads that block every
+ *     signal; an error there is dropped, since the reader will meet it itself.
+ */
+#include "vfs/fetch.h"
+
+#include "base/bytes.h"
+#include "base/sys.h"
+#include "vfs/guest.h"
+
+enum {
+	WORKERS = 6,
+	QUEUE_MOST = 64,
+	BLOCK_MOST = 2 << 20,
+	HOLE = 64, /* pages of other files that a block reaches across */
+	WORKER_SECONDS = 60,
+};
+
+struct block {
+	struct block *next;
+	enum { QUEUED, RUNNING, DONE } state;
+	unsigned waiters;
+	struct ls_ver *v; /* a reference */
+	struct ls_vfile *file;
+	uint64_t off, end; /* bytes of the file */
+	uint32_t lo, hi;   /* pages that may lie there */
+	enum ls_rc rc;
+};
+
+struct ls_fetch {
+	struct ls_store *st;
+	struct ls_vfiles *files;
+	pthread_mutex_t mu;
+	pthread_cond_t work, done;
+	struct block *active; /* queued and running, oldest first */
+	unsigned nqueued, nrunning, idle, nthreads;
+	pthread_t thread[WORKERS];
+	bool stop;
+	struct ls_cancel cancel;
+	_Atomic uint64_t n[4];
+};
+
+/* ---- life -----------------------------------------------------------------*/
+
+enum ls_rc
+ls_fetch_new(struct ls_store *st, struct ls_vfiles *files,
+    struct ls_fetch **out, struct ls_err *e)
+{
+	struct ls_fetch *f = ls_zalloc(sizeof *f);
+	enum ls_rc rc;
+
+	if (f == NULL)
+		return ls_err_nomem(e);
+	if ((rc = ls_cancel_init(&f->cancel, e)) != LS_OK) {
+		ls_free(f);
+		return rc;
+	}
+	f->st = st;
+	f->files = files;
+	(void)pthread_mutex_init(&f->mu, NULL);
+	(void)pthread_cond_init(&f->work, NULL);
+	(void)pthread_cond_init(&f->done, NULL);
+	*out = f;
+	return LS_OK;
+}
+
+void
+ls_fetch_cancel(struct ls_fetch *f)
+{
+	(void)pthread_mutex_lock(&f->mu);
+	f->stop = true;
+	ls_cancel_set(&f->cancel);
+	(void)pthread_cond_broadcast(&f->work);
+	(void)pthread_cond_broadcast(&f->done);
+	(void)pthread_mutex_unlock(&f->mu);
+}
+
+static void
+block_free(struct block *b)
+{
+	ls_ver_unref(b->v);
+	ls_free(b);
+}
+
+void
+ls_fetch_free(struct ls_fetch *f)
+{
+	struct block *b;
+
+	if (f == NULL)
+		return;
+	ls_fetch_cancel(f);
+	for (unsigned i = 0; i < f->nthreads; i++)
+		(void)pthread_join(f->thread[i], NULL);
+	while ((b = f->active) != NULL) {
+		f->active = b->next;
+		block_free(b);
+	}
+	ls_cancel_fini(&f->cancel);
+	(void)pthread_cond_destroy(&f->work);
+	(void)pthread_cond_destroy(&f->done);
+	(void)pthread_mutex_destroy(&f->mu);
+	ls_free(f);
+}
+
+/* ---- blocks ---------------------------------------------------------------*/
+
+/* The block around pgno, which lies at w: from `back` bytes before it to `span`
+ * bytes in all. */
+static void
+block_shape(struct block *b, const struct ls_ver *v, uint32_t pgno,
+    const struct ls_where *w, size_t span, size_t back)
+{
+	struct ls_where x;
+	unsigned hole = 0;
+
+	b->file = w->file;
+	b->lo = b->hi = pgno;
+	b->off = ls_where_off(w);
+	b->end = b->off + ls_where_size(w);
+	for (uint32_t p = pgno - 1; p > 0 && hole < HOLE; p--) {
+		if (!ls_ver_find(v, p, &x) || x.file != w->file) {
+			hole++;
+			continue;
+		}
+		if (ls_where_off(w) - ls_where_off(&x) > back)
+			break;
+		hole = 0;
+		b->lo = p;
+		b->off = ls_where_off(&x);
+	}
+	hole = 0;
+	for (uint32_t p = pgno + 1; p <= v->commit && hole < HOLE; p++) {
+		if (!ls_ver_find(v, p, &x) || x.file != w->file) {
+			hole++;
+			continue;
+		}
+		if (ls_where_off(&x) + ls_where_size(&x) - b->off > span)
+			break;
+		hole = 0;
+		b->hi = p;
+		b->end = ls_where_off(&x) + ls_where_size(&x);
+	}
+}
+
+static bool
+wanted(const struct ls_ver *v, const struct block *b, uint32_t p,
+    struct ls_where *x)
+{
+	return ls_ver_find(v, p, x) && x->file == b->file &&
+	       !ls_cache_has(v->cache, b->file->serial, p);
+}
+
+/* Cut off what is cached already at both ends; pgno stays. */
+static void
+block_trim(struct block *b, const struct ls_ver *v, uint32_t pgno)
+{
+	struct ls_where x;
+
+	while (b->hi > pgno && !wanted(v, b, b->hi, &x))
+		b->hi--;
+	if (ls_ver_find(v, b->hi, &x))
+		b->end = ls_where_off(&x) + ls_where_size(&x);
+	while (b->lo < pgno && !wanted(v, b, b->lo, &x))
+		b->lo++;
+	if (ls_ver_find(v, b->lo, &x))
+		b->off = ls_where_off(&x);
+}
+
+static struct block *
+block_new(struct ls_ver *v, uint32_t pgno, const struct ls_where *w,
+    size_t span, size_t back)
+{
+	struct block *b = ls_zalloc(sizeof *b);
+
+	if (b == NULL)
+		return NULL;
+	block_shape(
+	    b, v, pgno, w, LS_MIN(span, (size_t)BLOCK_MOST), back);
+	block_trim(b, v, pgno);
+	b->v = ls_ver_ref(v);
+	return b;
+}
+
+enum ls_rc
+ls_fetch_decode(const struct ls_ver *v, uint32_t pgno,
+    const struct ls_where *w, struct ls_span bytes, uint64_t base, uint8_t *out,
+    struct ls_err *e)
+{
+	uint64_t off = ls_where_off(w);
+	uint32_t n = ls_where_size(w);
+
+	if (off < base || off + n > base + bytes.n)
+		return ls_err_set(e, LS_ESHORT, "%s: page %u is cut off",
+		    w->file->key, pgno);
+	return ls_err_wrap(e,
+	    ls_ltx_frame_decode(LS_SPAN(bytes.p + (off - base), n),
+		w->file->h.flags, pgno, v->page_size, out, e),
+	    "%s", w->file->key);
+}
+
+/* The page that a reader waits for. Where it lies is said by the reader's own
+ * version: the block may be another version's. */
+struct asked {
+	uint32_t pgno;
+	struct ls_where w;
+	uint8_t *out;
+};
+
+/* Decode what is wanted of a block into the cache, and what was asked for (NULL:
+ * nothing). */
+static enum ls_rc
+unpack(struct ls_fetch *f, struct block *b, struct ls_span bytes,
+    const struct asked *a, struct ls_err *e)
+{
+	struct ls_ver *v = b->v;
+	struct ls_where w;
+	uint8_t *page = ls_alloc(v->page_size);
+	enum ls_rc rc = LS_OK;
+
+	if (a != NULL)
+		rc = ls_fetch_decode(
+		    v, a->pgno, &a->w, bytes, b->off, a->out, e);
+	if (rc == LS_OK && a != NULL)
+		ls_cache_put(v->cache, b->file->serial, a->pgno, a->out);
+	for (uint32_t p = b->lo; page != NULL && p <= b->hi && p != 0; p++) {
+		if ((a != NULL && p == a->pgno) || !wanted(v, b, p, &w) ||
+		    ls_where_off(&w) < b->off ||
+		    ls_fetch_decode(v, p, &w, bytes, b->off, page, NULL) !=
+			LS_OK)
+			continue;
+		ls_cache_put(v->cache, b->file->serial, p, page);
+		(void)atomic_fetch_add(&f->n[1], 1);
+	}
+	ls_free(page);
+	return rc;
+}
+
+static enum ls_rc
+run(struct ls_fetch *f, struct block *b, const struct asked *a,
+    const struct ls_call *c, struct ls_err *e)
+{
+	struct ls_buf buf = LS_BUF_INIT((size_t)(b->end - b->off));
+	struct ls_get g = { .off = b->off,
+		.len = b->end - b->off,
+		.if_match = b->file->etag[0] ? b->file->etag : NULL };
+	struct ls_quiet q;
+	enum ls_rc rc;
+
+	ls_quiet_begin(&q);
+	rc = ls_store_get(f->st, b->file->key, &g, &buf, NULL, c, e);
+	ls_quiet_end(&q);
+	(void)atomic_fetch_add(&f->n[0], 1);
+	(void)atomic_fetch_add(&f->n[2], buf.n);
+	if (rc == LS_OK)
+		rc = unpack(f, b, ls_buf_span(&buf), a, e);
+	ls_buf_free(&buf);
+	return rc;
+}
+
+/* ---- single flight --------------------------------------------------------*/
+
+/* Called with the mutex. */
+static struct block *
+find_active(struct ls_fetch *f, const struct ls_where *w)
+{
+	struct block *b = f->active;
+
+	for (; b != NULL; b = b->next)
+		if (b->file == w->file && ls_where_off(w) >= b->off &&
+		    ls_where_off(w) < b->end)
+			return b;
+	return NULL;
+}
+
+static void
+append(struct ls_fetch *f, struct block *b)
+{
+	struct block **p = &f->active;
+
+	while (*p != NULL)
+		p = &(*p)->next;
+	b->next = NULL;
+	*p = b;
+}
+
+static void
+start(struct ls_fetch *f, struct block *b)
+{
+	if (b->state == QUEUED)
+		f->nqueued--;
+	b->state = RUNNING;
+	f->nrunning++;
+}
+
+/* Takes b out; the last of those who wait for it frees it. */
+static void
+finish(struct ls_fetch *f, struct block *b, enum ls_rc rc)
+{
+	struct block **p = &f->active;
+
+	while (*p != b)
+		p = &(*p)->next;
+	*p = b->next;
+	f->nrunning--;
+	b->state = DONE;
+	b->rc = rc;
+	if (b->waiters == 0)
+		block_free(b);
+	else
+		(void)pthread_cond_broadcast(&f->done);
+}
+
+/* With the mutex: wait for a block that somebody else fetches. */
+static enum ls_rc
+wait_for(struct ls_fetch *f, struct block *b)
+{
+	enum ls_rc rc;
+
+	b->waiters++;
+	while (b->state != DONE)
+		(void)pthread_cond_wait(&f->done, &f->mu);
+	rc = b->rc;
+	if (--b->waiters == 0)
+		block_free(b);
+	return rc;
+}
+
+static enum ls_rc
+run_own(struct ls_fetch *f, struct block *b, const struct asked *a,
+    const struct ls_call *c, struct ls_err *e)
+{
+	enum ls_rc rc;
+
+	(void)pthread_mutex_unlock(&f->mu);
+	rc = run(f, b, a, c, e);
+	(void)pthread_mutex_lock(&f->mu);
+	finish(f, b, rc);
+	return rc;
+}
+
+enum ls_rc
+ls_fetch_page(struct ls_fetch *f, struct ls_ver *v, uint32_t pgno, size_t span,
+    uint8_t *out, bool *came, const struct ls_call *c, struct ls_err *e)
+{
+	struct ls_call call = { &f->cancel, c ? c->deadline_ns : 0 };
+	struct asked a = { .pgno = pgno, .out = out };
+	struct ls_where w;
+	struct block *b;
+	bool waited = false;
+	enum ls_rc rc = LS_OK;
+
+	*came = false;
+	if (!ls_ver_find(v, pgno, &w))
+		return ls_err_set(e, LS_ERANGE, "page %u of %u does not exist",
+		    pgno, v->commit);
+	if (ls_cache_get(
+		v->cache, w.file->serial, pgno, 0, v->page_size, out))
+		return LS_OK;
+	*came = true;
+	a.w = w;
+	(void)pthread_mutex_lock(&f->mu);
+	while (!waited && (b = find_active(f, &w)) != NULL &&
+	       b->state == RUNNING) {
+		waited = true;
+		if (wait_for(f, b) == LS_OK &&
+		    ls_cache_get(
+			v->cache, w.file->serial, pgno, 0, v->page_size, out))
+			goto out;
+	}
+	/* Failed or evicted meanwhile: now by ourselves, whoever else does. */
+	b = find_active(f, &w);
+	if (b == NULL || b->state != QUEUED) {
+		b = block_new(v, pgno, &w, span, span / 4);
+		if (b == NULL) {
+			rc = ls_err_nomem(e);
+			goto out;
+		}
+		b->state = RUNNING;
+		f->nrunning++;
+		append(f, b);
+	} else {
+		start(f, b);
+	}
+	rc = run_own(f, b, &a, &call, e);
+out:
+	(void)pthread_mutex_unlock(&f->mu);
+	return rc;
+}
+
+/* ---- read-ahead -----------------------------------------------------------*/
+
+static struct block *
+next_queued(struct ls_fetch *f)
+{
+	struct block *b = f->active;
+
+	while (b != NULL && b->state != QUEUED)
+		b = b->next;
+	return b;
+}
+
+static void *
+worker(void *arg)
+{
+	struct ls_fetch *f = arg;
+	struct block *b;
+
+	(void)pthread_mutex_lock(&f->mu);
+	while (!f->stop) {
+		struct ls_call c = { &f->cancel, 0 };
+
+		if ((b = next_queued(f)) == NULL) {
+			f->idle++;
+			(void)pthread_cond_wait(&f->work, &f->mu);
+			f->idle--;
+			continue;
+		}
+		start(f, b);
+		c.deadline_ns = ls_sys->mono_ns() + WORKER_SECONDS * LS_SEC;
+		(void)run_own(f, b, NULL, &c, NULL); /* (5) */
+	}
+	(void)pthread_mutex_unlock(&f->mu);
+	return NULL;
+}
+
+/* With the mutex. Without threads readers do it all themselves. */
+static void
+wake_worker(struct ls_fetch *f)
+{
+	if (f->idle >= f->nqueued)
+		(void)pthread_cond_signal(&f->work);
+	else if (f->nthreads < WORKERS &&
+		 ls_guest_thread(&f->thread[f->nthreads], worker, f))
+		f->nthreads++;
+	else
+		(void)pthread_cond_signal(&f->work);
+}
+
+void
+ls_fetch_ahead(struct ls_fetch *f, struct ls_ver *v, uint32_t from, uint32_t to,
+    size_t span)
+{
+	struct ls_where w;
+	struct block *b;
+
+	(void)pthread_mutex_lock(&f->mu);
+	for (uint32_t p = from; p <= to && p <= v->commit && p != 0; p++) {
+		if (f->stop || f->nqueued >= QUEUE_MOST)
+			break;
+		if (!ls_ver_find(v, p, &w) ||
+		    ls_cache_has(v->cache, w.file->serial, p) ||
+		    find_active(f, &w) != NULL)
+			continue;
+		if ((b = block_new(v, p, &w, span, 0)) == NULL)
+			break;
+		b->state = QUEUED;
+		f->nqueued++;
+		append(f, b);
+		(void)atomic_fetch_add(&f->n[3], 1);
+		wake_worker(f);
+	}
+	(void)pthread_mutex_unlock(&f->mu);
+}
+
+void
+ls_fetch_stats(struct ls_fetch *f, struct ls_fetch_stats *out)
+{
+	*out = (struct ls_fetch_stats){ atomic_load(&f->n[0]),
+		atomic_load(&f->n[1]), atomic_load(&f->n[2]),
+		atomic_load(&f->n[3]) };
+}

@@ -1,0 +1,39 @@
+/* fetch.h -- pages out of stored files, in blocks, each once at a time. */
+#ifndef LS_VFS_FETCH_H
+#define LS_VFS_FETCH_H
+
+#include "vfs/index.h"
+
+struct ls_fetch;
+/* Keeps st and files. Threads are made when read-ahead asks for them. */
+enum ls_rc ls_fetch_new(struct ls_store *st, struct ls_vfiles *files,
+    struct ls_fetch **out, struct ls_err *e) LS_MUST_CHECK;
+/* Waits for its threads; no call may be under way. NULL is fine. */
+void ls_fetch_free(struct ls_fetch *f);
+/* Calls that are under way, and later ones, end with LS_ECANCELED. */
+void ls_fetch_cancel(struct ls_fetch *f);
+
+/* Read page pgno of v (v->page_size bytes), and bring its neighbourhood into
+ * the cache: up to `span` bytes of the stored file around it. LS_ENOTFOUND or
+ * LS_ECHANGED: the file is gone, plan again. LS_ERANGE: v has no such page.
+ * *came: it had to be fetched. */
+enum ls_rc ls_fetch_page(struct ls_fetch *f, struct ls_ver *v, uint32_t pgno,
+    size_t span, uint8_t *out, bool *came, const struct ls_call *c,
+    struct ls_err *e) LS_MUST_CHECK;
+/* Bring pages from..to into the cache in the background, in blocks of up to
+ * `span` bytes. Best effort: what cannot be queued is not. */
+void ls_fetch_ahead(struct ls_fetch *f, struct ls_ver *v, uint32_t from,
+    uint32_t to, size_t span);
+
+struct ls_fetch_stats {
+	uint64_t blocks, pages, bytes, ahead;
+};
+void ls_fetch_stats(struct ls_fetch *f, struct ls_fetch_stats *out);
+
+/* Decode one page of v out of bytes of its file that begin at base; false when
+ * its frame is not wholly in them. For those who fetch by themselves. */
+enum ls_rc ls_fetch_decode(const struct ls_ver *v, uint32_t pgno,
+    const struct ls_where *w, struct ls_span bytes, uint64_t base, uint8_t *out,
+    struct ls_err *e) LS_MUST_CHECK;
+
+#endif

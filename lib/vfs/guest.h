@@ -1,0 +1,26 @@
+/* guest.h -- manners in somebody else's process: threads that take no signals,
+ * requests that raise none. */
+#ifndef LS_VFS_GUEST_H
+#define LS_VFS_GUEST_H
+
+#include "base/call.h"
+
+#include <pthread.h>
+#include <signal.h>
+
+/* A thread with a small stack that blocks every signal. false: none. */
+bool ls_guest_thread(pthread_t *t, void *(*run)(void *), void *arg);
+
+/* Around requests in the caller's thread: a connection that breaks raises
+ * SIGPIPE, whose default ends the process. One that came is swallowed. */
+struct ls_quiet {
+	sigset_t old;
+	bool pending;
+};
+void ls_quiet_begin(struct ls_quiet *q);
+void ls_quiet_end(struct ls_quiet *q);
+
+/* As ls_par_threads, but its threads block every signal. */
+extern const struct ls_par ls_guest_par;
+
+#endif

@@ -1,0 +1,28 @@
+/* opts.h -- what one connection asks for: the environment, and on top of it the
+ * parameters of its file: URI. Read at every open. */
+#ifndef LS_VFS_OPTS_H
+#define LS_VFS_OPTS_H
+
+#include "base/buf.h"
+
+struct ls_vfs_opts { /* strings heap; ls_vfs_opts_fini */
+	char *url;	 /* of the replica */
+	char *time, *txid; /* to travel to, as written; NULL: the newest */
+	uint64_t cache_bytes;
+	uint64_t poll_ns; /* 0: looked for at the start of a transaction */
+	bool hydrate;
+	char *hydrate_path; /* NULL: a temporary file */
+};
+
+/* name: of the environment. NULL when unset. */
+typedef const char *ls_env_fn(const char *name);
+/* The parameters of a URI in order; false past the last. */
+typedef bool ls_param_fn(
+    void *arg, int i, const char **name, const char **value);
+
+/* LS_EINVALID names what is wrong. LS_EUNSUPPORTED: writing. Gives *o. */
+enum ls_rc ls_vfs_opts_read(struct ls_vfs_opts *o, ls_env_fn *env,
+    ls_param_fn *param, void *arg, struct ls_err *e) LS_MUST_CHECK;
+void ls_vfs_opts_fini(struct ls_vfs_opts *o);
+
+#endif
