@@ -97,6 +97,8 @@ struct ls_db {
 	 * merging, the files behind it are being merged and must not be. */
 	uint64_t sent, frozen;
 	bool sent_known, listed, merging;
+	/* mono time of an upload that showed that we are newest; 0 = none */
+	uint64_t proved_ns;
 	bool gone; /* what was acknowledged is not at the replica any more */
 	uint64_t remote_lineage;
 	uint64_t local_gen;	  /* local steps begun */

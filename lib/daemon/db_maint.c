@@ -8,10 +8,10 @@
  *      newer TXID fences the database as it would an upload.
  *  (3) STOPPING DOES NOT WAIT FOR IT: what is under way is cancelled and leaves
  *      nothing (db->upkeep).
- *  (4) OUR OWN UPLOADS ARE NO FENCE. They go on beside the step, which knows the
- *      newest TXID of its begin only. While one may be under way the step is
- *      tried again later; a foreign object is then met by the upload itself.
+ *  (4) OUR OWN UPLOADS ARE NO FENCE. They go on beside the step: what may be
+ *      ours by now is asked after each listing (newest_now).
  *      (test: crash/test_rounds)
+ *  (5) A GAP IN A LEVEL IS MENDED by a snapshot of the live database.
  * Not here: which files (lib/replica: maint, compact, retain).
  */
 #include "daemon/db.h"
@@ -21,7 +21,7 @@
 
 #include <stdio.h>
 
-enum { CALL_TIMEOUT_SEC = 3600, RETRY_SEC = 30, AGAIN_SEC = 1 };
+enum { CALL_TIMEOUT_SEC = 3600, RETRY_SEC = 30 };
 
 /* The level-0 file of a TXID while it is still in the spool. */
 static bool
@@ -33,6 +33,19 @@ local_file(void *arg, uint64_t txid, char *path, size_t n)
 	return (size_t)snprintf(path, n, "%s/ltx/0/%s", db->conf.meta_path,
 		   ls_ltx_name(txid, txid, name)) < n &&
 	       ls_exists(path);
+}
+
+/* (4) */
+static uint64_t
+newest_now(void *arg)
+{
+	struct ls_db *db = arg;
+	uint64_t txid;
+
+	(void)pthread_mutex_lock(&db->d->mu);
+	txid = LS_MAX(db->acked, db->newest);
+	(void)pthread_mutex_unlock(&db->d->mu);
+	return txid;
 }
 
 static enum ls_rc
@@ -50,6 +63,8 @@ open_maint(struct ls_db *db, struct ls_err *e)
 		.parallelism = 4,
 		.local = local_file,
 		.local_arg = db,
+		.newest_now = newest_now,
+		.newest_arg = db,
 	};
 
 	return db->maint != NULL
@@ -67,7 +82,6 @@ boundary(int64_t now, int64_t interval)
 struct upkeep {
 	uint64_t newest; /* durable */
 	bool proved;
-	bool sending;	   /* an upload was under way, or about to be */
 	int64_t now, next; /* wall clock; next: when to come again, 0 = never */
 	struct ls_call call;
 };
@@ -137,10 +151,24 @@ levels(struct ls_db *db, struct upkeep *u, struct ls_err *e)
 	return rc;
 }
 
+/* A level-9 file of the live database, by the local step. */
+static void
+ask_snapshot(struct ls_db *db)
+{
+	struct ls_daemon *d = db->d;
+
+	(void)pthread_mutex_lock(&d->mu);
+	if (db->goal == LS_GOAL_RUN && !db->snap_lent) {
+		db->snapshot = true;
+		ls_db_due_local(db, 0);
+	}
+	(void)pthread_mutex_unlock(&d->mu);
+	ls_daemon_wake(d);
+}
+
 static enum ls_rc
 snapshot(struct ls_db *db, struct upkeep *u, struct ls_err *e)
 {
-	struct ls_daemon *d = db->d;
 	bool due = false, done = false;
 	int64_t next = 0;
 	enum ls_rc rc;
@@ -162,13 +190,7 @@ snapshot(struct ls_db *db, struct upkeep *u, struct ls_err *e)
 			LS_B("copied", true)));
 		return LS_OK;
 	}
-	(void)pthread_mutex_lock(&d->mu); /* from the live database */
-	if (db->goal == LS_GOAL_RUN && !db->snap_lent) {
-		db->snapshot = true;
-		ls_db_due_local(db, 0);
-	}
-	(void)pthread_mutex_unlock(&d->mu);
-	ls_daemon_wake(d);
+	ask_snapshot(db);
 	return LS_OK;
 }
 
@@ -212,19 +234,16 @@ work(struct ls_db *db, struct upkeep *u, const struct ls_ltx_header *wrote,
 		ls_maint_wrote(db->maint, LS_SNAPSHOT_LEVEL, wrote);
 	if (u->newest == 0)
 		return LS_OK;
-	if ((rc = levels(db, u, e)) == LS_OK &&
-	    (rc = snapshot(db, u, e)) == LS_OK)
+	rc = levels(db, u, e);
+	if (rc == LS_EGAP) { /* (5) */
+		ls_warn("a level has a gap, making a snapshot",
+		    LS_ATTRS(LS_S("db", db->name), LS_E(e)));
+		ask_snapshot(db);
+		rc = LS_OK;
+	}
+	if (rc == LS_OK && (rc = snapshot(db, u, e)) == LS_OK)
 		rc = retain(db, u, e);
 	return rc;
-}
-
-/* Is an object beyond newest perhaps our own? Uploads go on beside this step,
- * and one whose answer was lost is there before it is acknowledged. (4) mu
- * held. */
-static bool
-may_be_ours(const struct ls_db *db, uint64_t newest)
-{
-	return db->remote_lent || db->acked != newest || db->newest > newest;
 }
 
 /* mu held. */
@@ -238,8 +257,6 @@ settle(struct ls_db *db, const struct upkeep *u, enum ls_rc rc)
 		db->fenced = true;
 		ls_db_due_local(db, now);
 		ls_db_due_remote(db, now);
-	} else if (rc == LS_EAGAIN) {
-		ls_db_due_maint(db, now + AGAIN_SEC * LS_SEC);
 	} else if (rc != LS_OK) {
 		ls_db_due_maint(db, now + RETRY_SEC * LS_SEC);
 	} else if (u->next != 0) {
@@ -267,10 +284,8 @@ ls_db_maint_step(struct ls_work *w)
 
 	(void)pthread_mutex_lock(&d->mu);
 	u.newest = db->acked;
-	u.sending = may_be_ours(db, u.newest);
-	u.proved =
-	    db->last_upload_ns != 0 &&
-	    mono - db->last_upload_ns < (uint64_t)d->cfg.l0_retention_ns / 2;
+	u.proved = db->proved_ns != 0 &&
+		   mono - db->proved_ns < (uint64_t)d->cfg.l0_retention_ns / 2;
 	wrote = db->wrote;
 	memset(&db->wrote, 0, sizeof db->wrote);
 	forget = db->maint_forget;
@@ -280,13 +295,7 @@ ls_db_maint_step(struct ls_work *w)
 	(void)pthread_mutex_unlock(&d->mu);
 	if (!off)
 		rc = work(db, &u, &wrote, forget, &e);
-	if (rc == LS_EFENCED) {
-		(void)pthread_mutex_lock(&d->mu);
-		if (u.sending || may_be_ours(db, u.newest))
-			rc = LS_EAGAIN;
-		(void)pthread_mutex_unlock(&d->mu);
-	}
-	if (rc != LS_OK && rc != LS_ECANCELED && rc != LS_EAGAIN)
+	if (rc != LS_OK && rc != LS_ECANCELED)
 		ls_db_failed(db, &db->maint_limit,
 		    rc == LS_EFENCED ? "replica is fenced, replication stopped"
 				     : "upkeep of the replica failed",

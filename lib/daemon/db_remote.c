@@ -106,6 +106,7 @@ put_one(struct ls_db *db, uint64_t txid, struct ls_err *e)
 	/* The next is due an interval after the capture, not after the PUT: so
 	 * capture and upload stay in step. */
 	db->last_upload_ns = db->quiet_ns;
+	db->proved_ns = ls_uploader_proved(db->up) ? began : 0;
 	if (db->acked >= db->newest)
 		db->last_sync_ns = ls_sys->wall_ns();
 	if (db->maint_timer.at == 0)
