@@ -198,16 +198,18 @@ capture_one(
 {
 	struct ls_daemon *d = db->d;
 	enum ls_rc rc = ls_capture_step(db->cap, got, e);
+	bool piece; /* not the first: it goes with the one before */
 
 	if (rc != LS_OK)
 		return rc;
 	if (got->kind == LS_CAP_NONE)
 		return LS_OK;
+	piece = t->captured;
 	t->captured = true;
 	log_captured(db, got);
 	(void)pthread_mutex_lock(&d->mu);
 	ls_db_publish(db);
-	if (db->goal == LS_GOAL_STOP || db->waiters > 0)
+	if (db->goal == LS_GOAL_STOP || db->waiters > 0 || piece)
 		ls_db_due_remote(db, 0);
 	(void)pthread_cond_broadcast(&d->changed);
 	(void)pthread_mutex_unlock(&d->mu);

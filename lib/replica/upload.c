@@ -203,12 +203,19 @@ list_newest(struct ls_uploader *u, struct ls_files *all,
 	rc = ls_replica_list_from(u->r, u->par, u->from, all, c, e);
 	if (rc != LS_OK)
 		return rc;
-	for (size_t i = 0; i < all->n; i++)
-		if (all->v[i].level < LS_SNAPSHOT_LEVEL)
-			u->from[all->v[i].level] = all->v[i].min_txid;
 	u->proof_boot_ns = boot;
 	u->proof_wall_ns = wall;
 	return LS_OK;
+}
+
+/* The next listing begins there: never behind what was acknowledged. */
+static void
+note_end(struct ls_uploader *u, const struct ls_files *all)
+{
+	for (size_t i = 0; i < all->n; i++)
+		if (all->v[i].level < LS_SNAPSHOT_LEVEL &&
+		    all->v[i].min_txid <= u->acked)
+			u->from[all->v[i].level] = all->v[i].min_txid;
 }
 
 enum ls_rc
@@ -230,6 +237,7 @@ ls_uploader_sync(struct ls_uploader *u, uint64_t *txid, struct ls_ltx_header *h,
 	    (rc = ls_replica_header(u->r, best, &got, c, e)) != LS_OK)
 		goto out;
 	u->acked = best ? best->max_txid : 0;
+	note_end(u, &all);
 	u->acked_boot_ns = u->proof_boot_ns;
 	u->synced = u->check = true;
 	u->doubt = false;
@@ -265,6 +273,7 @@ prove(struct ls_uploader *u, uint64_t low, uint64_t high, uint64_t *at,
 
 	if ((rc = list_newest(u, &all, c, e)) != LS_OK)
 		return rc;
+	note_end(u, &all);
 	best = ls_files_newest(&all);
 	*at = best ? best->max_txid : 0;
 	if (*at > high)

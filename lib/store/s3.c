@@ -300,31 +300,40 @@ out_of_range(struct ls_store *st, const char *path, const struct ls_get *o,
 	return s3_get(st, path, &whole, out, got, c, e);
 }
 
-/* One answer, checked. An answer that is cut off, and says so, is a proxy's or
- * a server's bad moment: asked again, a few times. */
+/* Fewer bytes than the answer itself says: a server's or a proxy's bad moment.
+ */
+static bool
+cut_off(const struct ls_http_resp *r, uint64_t n)
+{
+	uint64_t first, last, total;
+
+	return r->status == 206 &&
+	       content_range(r->content_range, &first, &last, &total) &&
+	       n < last - first + 1;
+}
+
+/* A checked answer; one that is cut off is asked for again, a few times. */
 static enum ls_rc
 get_checked(struct ls_store *st, const char *path, const struct ls_get *o,
     struct ls_buf *out, struct ls_got *got, int *status,
     const struct ls_call *c, struct ls_err *e)
 {
 	size_t before = out->n;
-	uint64_t total = 0;
+	bool again = true;
 	enum ls_rc rc = LS_OK;
-	bool wrong_range = true;
 
-	for (int i = 0; i < GET_TRIES && wrong_range; i++) {
+	for (int i = 0; i < GET_TRIES && again; i++) {
 		struct ls_http_resp r;
+		uint64_t total = 0;
 
 		ls_http_resp_init(&r);
 		out->n = before;
 		rc = get_matching(st, path, o, out, &r, c, e);
-		wrong_range = rc == LS_OK;
+		again = rc == LS_OK && cut_off(&r, out->n - before);
 		if (rc == LS_OK)
 			rc = check_range(&r, o, out->n - before, &total, e);
-		if (rc == LS_OK) {
+		if (rc == LS_OK)
 			got_from(&r, total, got);
-			wrong_range = false;
-		}
 		*status = r.status;
 		ls_http_resp_fini(&r);
 	}

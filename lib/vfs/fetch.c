@@ -51,6 +51,7 @@ struct ls_fetch {
 	bool stop;
 	struct ls_cancel cancel;
 	_Atomic uint64_t n[4];
+	_Atomic unsigned waiting; /* readers inside a fetch */
 };
 
 /* ---- life -----------------------------------------------------------------*/
@@ -371,6 +372,7 @@ ls_fetch_page(struct ls_fetch *f, struct ls_ver *v, uint32_t pgno, size_t span,
 		v->cache, w.file->serial, pgno, 0, v->page_size, out))
 		return LS_OK;
 	*came = true;
+	(void)atomic_fetch_add(&f->waiting, 1);
 	a.w = w;
 	(void)pthread_mutex_lock(&f->mu);
 	while (!waited && (b = find_active(f, &w)) != NULL &&
@@ -397,6 +399,7 @@ ls_fetch_page(struct ls_fetch *f, struct ls_ver *v, uint32_t pgno, size_t span,
 	}
 	rc = run_own(f, b, &a, &call, e);
 out:
+	(void)atomic_fetch_sub(&f->waiting, 1);
 	(void)pthread_mutex_unlock(&f->mu);
 	return rc;
 }
@@ -474,6 +477,16 @@ ls_fetch_ahead(struct ls_fetch *f, struct ls_ver *v, uint32_t from, uint32_t to,
 		wake_worker(f);
 	}
 	(void)pthread_mutex_unlock(&f->mu);
+}
+
+void
+ls_fetch_yield(struct ls_fetch *f, const struct ls_call *c)
+{
+	enum { STEPS = 20 };
+
+	for (int i = 0; i < STEPS && atomic_load(&f->waiting) > 0; i++)
+		if (ls_call_sleep(c, LS_MS, NULL) != LS_OK)
+			return;
 }
 
 void

@@ -25,6 +25,10 @@ enum ls_rc ls_fetch_page(struct ls_fetch *f, struct ls_ver *v, uint32_t pgno,
 void ls_fetch_ahead(struct ls_fetch *f, struct ls_ver *v, uint32_t from,
     uint32_t to, size_t span);
 
+/* Give way for a moment while a reader waits for a fetch: for work in the
+ * background. */
+void ls_fetch_yield(struct ls_fetch *f, const struct ls_call *c);
+
 struct ls_fetch_stats {
 	uint64_t blocks, pages, bytes, ahead;
 };

@@ -32,6 +32,26 @@ ls_guest_thread(pthread_t *t, void *(*run)(void *), void *arg)
 }
 
 void
+ls_guest_cond(pthread_cond_t *c)
+{
+	pthread_condattr_t a;
+
+	(void)pthread_condattr_init(&a);
+	(void)pthread_condattr_setclock(&a, CLOCK_MONOTONIC);
+	(void)pthread_cond_init(c, &a);
+	(void)pthread_condattr_destroy(&a);
+}
+
+void
+ls_guest_wait(pthread_cond_t *c, pthread_mutex_t *mu, uint64_t until_ns)
+{
+	struct timespec ts = { (time_t)(until_ns / 1000000000u),
+		(long)(until_ns % 1000000000u) };
+
+	(void)pthread_cond_timedwait(c, mu, &ts);
+}
+
+void
 ls_quiet_begin(struct ls_quiet *q)
 {
 	sigset_t pipe, pending;

@@ -11,6 +11,10 @@
 /* A thread with a small stack that blocks every signal. false: none. */
 bool ls_guest_thread(pthread_t *t, void *(*run)(void *), void *arg);
 
+/* A condition on the monotonic clock, and a wait until a time of it. */
+void ls_guest_cond(pthread_cond_t *c);
+void ls_guest_wait(pthread_cond_t *c, pthread_mutex_t *mu, uint64_t until_ns);
+
 /* Around requests in the caller's thread: a connection that breaks raises
  * SIGPIPE, whose default ends the process. One that came is swallowed. */
 struct ls_quiet {

@@ -284,6 +284,14 @@ ls_ver_find(const struct ls_ver *v, uint32_t pgno, struct ls_where *out)
 	return out->file != NULL;
 }
 
+bool
+ls_ver_shares(const struct ls_ver *a, const struct ls_ver *b, uint32_t pgno)
+{
+	size_t i = (pgno - 1) / LS_CHUNK;
+
+	return i < a->nchunks && i < b->nchunks && a->chunk[i] == b->chunk[i];
+}
+
 static enum ls_rc
 resize(struct ls_ver *v, uint32_t commit, struct ls_err *e)
 {

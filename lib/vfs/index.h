@@ -97,6 +97,9 @@ enum ls_rc ls_ver_rescue(struct ls_ver *v, const struct ls_ver *newer,
     struct ls_err *e) LS_MUST_CHECK;
 /* false when the state has no such page (the lock page, past the end). */
 bool ls_ver_find(const struct ls_ver *v, uint32_t pgno, struct ls_where *out);
+/* Do both have the chunk that begins at pgno from the very same table? */
+bool ls_ver_shares(
+    const struct ls_ver *a, const struct ls_ver *b, uint32_t pgno);
 struct ls_ver *ls_ver_ref(struct ls_ver *v);
 void ls_ver_unref(struct ls_ver *v); /* NULL is fine */
 

@@ -123,9 +123,6 @@ class Store(Case):
     def test_requests_hang(self):
         self.outage(Rule(hang=True))
 
-    def test_answers_stall(self):
-        self.outage(Rule(stall=True))
-
     def test_bucket_is_deleted_and_made_anew(self):
         """All that was stored is gone: a new base, and nothing missing."""
         d = self.start()
@@ -138,6 +135,26 @@ class Store(Case):
         self.s3.make_bucket(self.bucket)
         self.insert()
         self.finish(d)
+
+    def test_half_of_the_bucket_is_deleted(self):
+        """The first files are gone and the newest are not: a new base."""
+        d = self.start()
+        for _ in range(3):
+            self.insert()
+            d.sync()
+        files = ltx.list_s3(self.s3, self.bucket, "p")
+        for _, _, key in files[:2]:
+            self.s3.delete(self.bucket, key)
+        self.s3.delete(self.bucket, files[-1][2])
+        self.proxy.rules.append(Rule("PUT", times=2, reset=True))
+        self.insert()
+        d.sync(timeout=60)
+        want = self.checkpointed(self.db)
+        d.wait_log("snapshot complete", 30)
+        self.assertEqual(d.stop(), 0)
+        out = self.restore(self.s3.url(self.bucket, "p"),
+                           self.tmp / "o.db", env=self.s3.env())
+        self.assert_same(out, want, "restored")
 
     def test_far_away(self):
         self.proxy.latency = 0.3

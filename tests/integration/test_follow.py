@@ -123,7 +123,8 @@ class Follow(Case):
         return self.log.read_text(errors="replace")
 
     def at(self):
-        return int(self.mark.read_text(), 16) if self.mark.exists() else 0
+        """The copy's TXID; its first mark is there before the copy is."""
+        return int(self.mark.read_text(), 16) if self.copy.exists() else 0
 
     def reach(self, txid, timeout=30):
         def there():

@@ -17,6 +17,9 @@ from harness import (Case, Workload, is_upstream, clean_env, main,  # noqa
 TOOL = Path(our_binary()).parent / "tests" / "maint_tool"
 FAST = {"levels": [{"interval": "1s"}, {"interval": "3s"}],
         "snapshot": {"interval": "5s", "retention": "1h"}}
+# The steps under test are taken one by one: the daemon takes none of its own.
+STILL = {"levels": [{"interval": "20h"}], "retention": {"enabled": False},
+         "snapshot": {"interval": "480h"}}
 
 
 class Compaction(Case):
@@ -79,7 +82,7 @@ class Compaction(Case):
 
     def ours(self):
         """Written, compacted and expired by us."""
-        d = self.daemon({self.db: self.url}).start()
+        d = self.daemon({self.db: self.url}, top=STILL).start()
         ends = []
         for _ in range(4):
             ends.append(self.write(d, 6))
@@ -159,7 +162,7 @@ class Compaction(Case):
         env = s3.env()
         for _ in range(12):
             self.app.c.execute("INSERT INTO t(b) VALUES(randomblob(1 << 20))")
-        d = self.daemon({self.db: self.url}, env=env).start()
+        d = self.daemon({self.db: self.url}, top=STILL, env=env).start()
         first = d.sync(self.db)
         self.states[first] = self.checkpointed(self.db, "first")
         for _ in range(8):
@@ -188,7 +191,7 @@ class Compaction(Case):
                 out.unlink()
 
     def test_verify_deep_and_broken(self):
-        d = self.daemon({self.db: self.url}).start()
+        d = self.daemon({self.db: self.url}, top=STILL).start()
         self.write(d, 8)
         doc = self.verify("-deep", "-config", d.config, self.db)
         self.assertEqual(doc["deep"], {"integrity": "ok", "equal": True})

@@ -455,7 +455,7 @@ hot(const struct world *w)
 		n.pin = w->backfilled == n.h.mx ? 0 : n.h.mx;
 		n.park = park;
 		n.quiet = park && w->pos.n > 0 && w->pos.salt == n.h.salt &&
-			  !bounds->unsummed;
+			  bounds->bugs == 0;
 		emit(&n, park ? "daemon: begins to park"
 			      : "daemon: begins a checkpoint");
 	}

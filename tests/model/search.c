@@ -34,7 +34,7 @@ static const struct bounds worlds[] = {
 	{ .name = "sizes", .commits = 4, .ckpts = 1, .kills = 1, .slots = 5,
 	    .pages = 3, .resize = true },
 	{ .name = "unsummed frames", .commits = 4, .crashes = 1, .ckpts = 1,
-	    .slots = 4, .pages = 2, .unsummed = true },
+	    .slots = 4, .pages = 2, .bugs = 1 },
 };
 
 void
@@ -124,6 +124,7 @@ start(const struct bounds *b)
 	w.ckpts = b->ckpts;
 	w.closes = b->closes;
 	w.limits = b->limits;
+	w.bugs = b->bugs;
 	return w;
 }
 

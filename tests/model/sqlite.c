@@ -144,7 +144,7 @@ possible(const struct world *w, unsigned kind, const struct state *s)
 	case PAIR: return bounds->pairs;
 	case SHRINK: return bounds->resize && s->size == 3;
 	case GROW: return bounds->resize && s->size == 2;
-	case UNSUMMED: return bounds->unsummed && w->idx[0].mx < 2;
+	case UNSUMMED: return w->bugs > 0;
 	default: return true;
 	}
 }
@@ -170,6 +170,7 @@ begin(const struct world *w)
 		n.w = W_BEGUN;
 		n.w_kind = (uint8_t)k;
 		n.w_left = (uint8_t)frames_of(k);
+		n.bugs = (uint8_t)(w->bugs - (k == UNSUMMED));
 		n.w_mine = again;
 		if (again) {
 			struct header h = { .salt = next_salt(

@@ -85,15 +85,15 @@ struct world {
 	uint8_t db_written; /* since the record */
 	/* what may still happen */
 	uint8_t commits, crashes, powers, kills, app_ckpts, ckpts, closes,
-	    limits;
+	    limits, bugs;
 };
 
 /* How much of what may happen; and the rules, by mutation name. */
 struct bounds {
 	const char *name;
 	uint8_t commits, crashes, powers, kills, app_ckpts, ckpts, closes,
-	    limits;
-	bool reader, redraw, pairs, resize, unsummed;
+	    limits, bugs; /* bugs: unsummed frames */
+	bool reader, redraw, pairs, resize;
 	uint8_t slots, pages;
 };
 extern const struct bounds *bounds;

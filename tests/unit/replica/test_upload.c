@@ -390,6 +390,39 @@ TEST(doubt_is_kept_until_it_can_be_settled)
 	fx_close(&x);
 }
 
+/* What was stored is gone, also when the key of the next TXID is taken gladly:
+ * after an error nothing is put; without one it is found out right after. */
+TEST(bucket_made_anew_is_a_gap)
+{
+	struct ls_err e = { 0 };
+	struct fx x;
+	struct side a;
+	char path[512];
+
+	fx_open(&x, 512);
+	for (int error = 0; error < 2; error++) {
+		side_open(&a, &x, "a", 1, MINUTES(20));
+		(void)sync_side(&a);
+		CHECK_OK(put(&a, 1, &e));
+		CHECK_OK(put(&a, 2, &e));
+		(void)snprintf(path, sizeof path, "%s", local_file(&a, 3));
+		if (error) {
+			fault_arm(1, EIO);
+			CHECK(ls_uploader_put(a.u, 3, path, NULL, &e) != LS_OK);
+			fault_disarm();
+		}
+		CHECK_OK(ls_remove_tree(T("rep/ltx"), &e));
+		if (!error) /* a listing is due, as after every pause */
+			ls_uploader_rest(a.u);
+		CHECK_RC(ls_uploader_put(a.u, 3, path, NULL, &e), LS_EGAP);
+		CHECK_EQ(ls_exists(fx_path(0, 3, 3)), !error);
+		CHECK_EQ(ls_uploader_acked(a.u), 2);
+		ls_uploader_free(a.u);
+		CHECK_OK(ls_remove_tree(T("rep"), &e));
+	}
+	fx_close(&x);
+}
+
 TEST(folder_has_one_process)
 {
 	struct ls_err e = { 0 };

@@ -1,0 +1,121 @@
+/* registry.c -- what this process has open. See registry.h.
+ *
+ * (1) A FORK BEGINS ANEW. The child has none of our threads, its copies of our
+ *     mutexes may be held for ever, and its copies of sockets belong to
+ *     streams of the parent. So nothing of the parent's is freed or unlocked
+ *     there: the registry is emptied (the memory stays behind) and the
+ *     generation raised. The child may open its own.
+ * (2) The credentials of the environment belong to the key: two connections
+ *     share a state only when they would ask the same server as the same user.
+ */
+#include "vfs/registry.h"
+
+#include "base/sys.h"
+
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdlib.h>
+
+static pthread_mutex_t mu = PTHREAD_MUTEX_INITIALIZER;
+static struct ls_vdb_link *list;
+static struct ls_net *net;
+static _Atomic unsigned generation = 1;
+static pthread_once_t once = PTHREAD_ONCE_INIT;
+
+static void
+in_child(void)
+{
+	(void)pthread_mutex_init(&mu, NULL);
+	list = NULL;
+	net = NULL;
+	(void)atomic_fetch_add(&generation, 1);
+}
+
+static void
+watch_forks(void)
+{
+	(void)pthread_atfork(NULL, NULL, in_child);
+}
+
+unsigned
+ls_registry_generation(void)
+{
+	return atomic_load(&generation);
+}
+
+void
+ls_registry_lock(void)
+{
+	(void)pthread_once(&once, watch_forks);
+	(void)pthread_mutex_lock(&mu);
+}
+
+void
+ls_registry_unlock(void)
+{
+	(void)pthread_mutex_unlock(&mu);
+}
+
+static const char *
+var(const char *name)
+{
+	const char *v = getenv(name);
+
+	return v ? v : "";
+}
+
+char *
+ls_registry_key(const struct ls_vfs_opts *o)
+{
+	return ls_asprintf("%s\n%s\n%s\n%s\n%s", o->url,
+	    var("LITESTREAM_S3_ENDPOINT"), var("AWS_ACCESS_KEY_ID"),
+	    var("AWS_SESSION_TOKEN"), var("AWS_PROFILE"));
+}
+
+struct ls_vdb_link *
+ls_registry_find(const char *key)
+{
+	struct ls_vdb_link *l = list;
+
+	while (l != NULL && strcmp(l->key, key) != 0)
+		l = l->next;
+	return l;
+}
+
+void
+ls_registry_add(struct ls_vdb_link *l)
+{
+	l->next = list;
+	list = l;
+}
+
+void
+ls_registry_remove(struct ls_vdb_link *l)
+{
+	struct ls_vdb_link **p = &list;
+
+	while (*p != l)
+		p = &(*p)->next;
+	*p = l->next;
+}
+
+enum ls_rc
+ls_registry_net(struct ls_net **out, struct ls_err *e)
+{
+	enum ls_rc rc = LS_OK;
+
+	if (net == NULL)
+		rc = ls_net_new(&net, e);
+	if (rc == LS_OK)
+		*out = net;
+	return rc;
+}
+
+void
+ls_registry_trim(void)
+{
+	(void)pthread_mutex_lock(&mu);
+	if (list == NULL && net != NULL)
+		ls_net_trim(net, 0);
+	(void)pthread_mutex_unlock(&mu);
+}

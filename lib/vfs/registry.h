@@ -1,0 +1,30 @@
+/* registry.h -- the replicas that this process has open, and its network. */
+#ifndef LS_VFS_REGISTRY_H
+#define LS_VFS_REGISTRY_H
+
+#include "store/store.h"
+#include "vfs/opts.h"
+
+/* First member of what is registered. */
+struct ls_vdb_link {
+	struct ls_vdb_link *next;
+	char *key; /* heap, its owner's */
+	unsigned refs;
+};
+
+/* Counts forks: what was opened under another number belongs to the parent. */
+unsigned ls_registry_generation(void);
+void ls_registry_lock(void);
+void ls_registry_unlock(void);
+/* What tells one shared state from another; gives a heap string. */
+char *ls_registry_key(const struct ls_vfs_opts *o);
+/* The rest with the lock. */
+struct ls_vdb_link *ls_registry_find(const char *key);
+void ls_registry_add(struct ls_vdb_link *l);
+void ls_registry_remove(struct ls_vdb_link *l);
+/* Connections and credentials of this process; borrowed. */
+enum ls_rc ls_registry_net(struct ls_net **out, struct ls_err *e) LS_MUST_CHECK;
+/* Without the lock: close the sockets when nothing is open any more. */
+void ls_registry_trim(void);
+
+#endif
