@@ -56,9 +56,6 @@ check_flags(const struct flags *f, int n)
 	if (f->enforce_retention && !f->once)
 		return cli_error(NULL,
 		    "cannot specify -enforce-retention flag without -once");
-	if (f->enforce_retention)
-		return cli_error(NULL,
-		    "-enforce-retention is not supported by this version");
 	if (n > 0 && f->config[0] != '\0')
 		return cli_error(
 		    NULL, "cannot specify a replica URL and the -config flag");
@@ -340,7 +337,8 @@ start_control(struct run *r)
 static enum ls_rc
 run_all(struct run *r, struct ls_err *e)
 {
-	const struct ls_daemon_opts o = { r->f.once, r->f.force_snapshot };
+	const struct ls_daemon_opts o = { r->f.once, r->f.force_snapshot,
+		r->f.enforce_retention };
 	enum ls_rc rc;
 
 	if ((rc = ls_capture_init(e)) != LS_OK ||
@@ -393,7 +391,7 @@ cmd_replicate(int argc, char **argv)
 		.sig_fd = -1 };
 	const struct cli_flag flags[] = { CLI_CONFIG(r.f.config),
 		{ "enforce-retention", CLI_BOOL, &r.f.enforce_retention, NULL,
-		    "With -once: delete what retention allows.", NULL },
+		    "With -once: then delete what retention allows.", NULL },
 		{ "exec", CLI_STR, &r.f.exec, "CMD",
 		    "Run CMD as a child; end when it ends, with its status.",
 		    NULL },

@@ -195,7 +195,8 @@ start_remote(struct ls_daemon *d, struct ls_db *db)
 static void
 start_maint(struct ls_daemon *d, struct ls_db *db)
 {
-	if (db->maint_lent || db->closed || db->goal == LS_GOAL_STOP)
+	if (db->maint_lent || db->closed ||
+	    (db->goal == LS_GOAL_STOP && !db->retain_due))
 		return;
 	db->maint_lent = true;
 	ls_pool_push(d->pool, LS_LANE_REMOTE, &db->maint_work);

@@ -14,8 +14,9 @@
 struct ls_daemon;
 
 struct ls_daemon_opts {
-	bool once;	     /* one sync of everything, then end */
-	bool force_snapshot; /* with once: a level-9 snapshot of each too */
+	bool once;		/* one sync of everything, then end */
+	bool force_snapshot;	/* with once: a level-9 snapshot of each too */
+	bool enforce_retention; /* with once: then delete what may go */
 };
 
 /* Takes the databases out of cfg (n_dbs becomes 0); keeps cfg's strings and net

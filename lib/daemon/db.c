@@ -77,6 +77,13 @@ ls_db_failed(struct ls_db *db, struct ls_log_limit *l, const char *what,
 			      LS_S("replica", db->conf.place.type), LS_E(e)));
 }
 
+void
+ls_db_well(struct ls_db *db)
+{
+	if (db->goal == LS_GOAL_RUN || !(db->snap_failed || db->retain_failed))
+		db->err.rc = LS_OK;
+}
+
 const char *
 ls_db_state(const struct ls_db *db)
 {

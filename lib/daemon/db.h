@@ -43,6 +43,8 @@ struct ls_db {
 	struct ls_store *store;
 	struct ls_replica *replica;
 	struct ls_uploader *up;
+	struct ls_ltx_header remote_head; /* of the replica's newest file */
+	bool compare; /* ... to be compared with ours of that TXID */
 	struct ls_work remote_work;
 	struct ls_log_limit remote_limit;
 	_Atomic uint64_t remote_failures;
@@ -83,11 +85,14 @@ struct ls_db {
 	bool closed;		    /* ... and cap is closed */
 	bool gave_up;		    /* ... though not all is at the replica */
 	bool parked, fenced, stuck; /* stuck: an error only a person mends */
-	bool exists;		 /* the database was there when last looked */
-	bool resync_wants_base;	 /* the next step needs the replica's pages */
-	bool rebase;		 /* local state must be put on top of base */
-	bool snapshot;		 /* a level-9 snapshot is due */
-	bool snap_failed;	 /* the last one did */
+	bool exists;		/* the database was there when last looked */
+	bool resync_wants_base; /* the next step needs the replica's pages */
+	bool rebase;		/* local state must be put on top of base */
+	bool snapshot;		/* a level-9 snapshot is due */
+	bool snap_failed;	/* the last one did */
+	/* With LS_GOAL_STOP: retention is to run when all is sent; it does
+	 * now; it failed. */
+	bool retain_wanted, retain_due, retain_failed;
 	bool local_known;	 /* oldest, newest, lineage are true */
 	bool remote_known;	 /* acked is true */
 	uint64_t oldest, newest; /* TXIDs in the spool */
@@ -100,6 +105,7 @@ struct ls_db {
 	/* mono time of an upload that showed that we are newest; 0 = none */
 	uint64_t proved_ns;
 	bool gone; /* what was acknowledged is not at the replica any more */
+	bool diverged; /* its newest file is not ours of that TXID */
 	uint64_t remote_lineage;
 	uint64_t local_gen;	  /* local steps begun */
 	uint64_t local_ended;	  /* gen of the last one that came to its end */
@@ -165,6 +171,9 @@ void ls_db_due_maint(struct ls_db *db, uint64_t due_ns);
 enum ls_rc ls_db_new(struct ls_daemon *d, struct ls_db_config *conf,
     struct ls_db **out, struct ls_err *e) LS_MUST_CHECK; /* takes *conf */
 void ls_db_free(struct ls_db *db);
+/* A step came to its end and the other side is well too: what failed before is
+ * over, but for what the end has to tell. mu held. */
+void ls_db_well(struct ls_db *db);
 /* Records an error of a step, logs it at most every 30 s; mu not held. */
 void ls_db_failed(struct ls_db *db, struct ls_log_limit *l, const char *what,
     const struct ls_err *e);
@@ -183,6 +192,8 @@ enum ls_rc ls_db_rebase(struct ls_db *db,
 /* db_rebase.c: with both sides known, must the local state be put on top of
  * the replica's? mu held; *why: static text. */
 bool ls_db_must_rebase(const struct ls_db *db, const char **why);
+/* In a remote step, when compare is set. */
+enum ls_rc ls_db_compare(struct ls_db *db, struct ls_err *e) LS_MUST_CHECK;
 /* db_snapshot.c: pin a state (in a local step); its upload is a step of its own
  * on the remote lane, so that capture goes on meanwhile. */
 enum ls_rc ls_db_snapshot_begin(

@@ -333,7 +333,7 @@ settle(struct ls_db *db, const struct turn *t, enum ls_rc rc, uint64_t gen)
 	if (rc == LS_OK) {
 		db->local_ended = gen;
 		if (db->remote_failures == 0 && !db->stuck)
-			db->err.rc = LS_OK;
+			ls_db_well(db);
 		if (t->captured)
 			db->last_capture_ns = now;
 		else if (t->stirred)

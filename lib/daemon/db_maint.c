@@ -7,7 +7,8 @@
  *      recent acknowledgement all levels are listed first (design 4), and a
  *      newer TXID fences the database as it would an upload.
  *  (3) STOPPING DOES NOT WAIT FOR IT: what is under way is cancelled and leaves
- *      nothing (db->upkeep).
+ *      nothing (db->upkeep). Only -enforce-retention has it run at the end, for
+ *      retention alone, after the last upload.
  *  (4) OUR OWN UPLOADS ARE NO FENCE. They go on beside the step: what may be
  *      ours by now is asked after each listing (newest_now).
  *      (test: crash/test_rounds)
@@ -82,6 +83,7 @@ boundary(int64_t now, int64_t interval)
 struct upkeep {
 	uint64_t newest; /* durable */
 	bool proved;
+	bool last;	   /* the final step: retention only */
 	int64_t now, next; /* wall clock; next: when to come again, 0 = never */
 	struct ls_call call;
 };
@@ -234,6 +236,8 @@ work(struct ls_db *db, struct upkeep *u, const struct ls_ltx_header *wrote,
 		ls_maint_wrote(db->maint, LS_SNAPSHOT_LEVEL, wrote);
 	if (u->newest == 0)
 		return LS_OK;
+	if (u->last)
+		return retain(db, u, e);
 	rc = levels(db, u, e);
 	if (rc == LS_EGAP) { /* (5) */
 		ls_warn("a level has a gap, making a snapshot",
@@ -263,6 +267,11 @@ settle(struct ls_db *db, const struct upkeep *u, enum ls_rc rc)
 		ls_db_due_maint(db,
 		    now + (uint64_t)LS_MAX(u->next - u->now, (int64_t)LS_MS));
 	}
+	if (u->last) {
+		db->retain_wanted = db->retain_due = false;
+		db->retain_failed = rc != LS_OK;
+		ls_db_due_remote(db, now);
+	}
 	if (db->goal == LS_GOAL_STOP)
 		ls_db_due_local(db, now); /* it may wait for us */
 	(void)pthread_cond_broadcast(&db->d->changed);
@@ -290,12 +299,14 @@ ls_db_maint_step(struct ls_work *w)
 	memset(&db->wrote, 0, sizeof db->wrote);
 	forget = db->maint_forget;
 	db->maint_forget = false;
-	off = db->fenced || db->stuck || db->goal == LS_GOAL_STOP ||
-	      !db->remote_known || db->rebase;
+	u.last = db->retain_due;
+	off = db->fenced || db->stuck ||
+	      (db->goal == LS_GOAL_STOP && !u.last) || !db->remote_known ||
+	      db->rebase;
 	(void)pthread_mutex_unlock(&d->mu);
 	if (!off)
 		rc = work(db, &u, &wrote, forget, &e);
-	if (rc != LS_OK && rc != LS_ECANCELED)
+	if (rc != LS_OK && (rc != LS_ECANCELED || u.last))
 		ls_db_failed(db, &db->maint_limit,
 		    rc == LS_EFENCED ? "replica is fenced, replication stopped"
 				     : "upkeep of the replica failed",

@@ -6,6 +6,10 @@
  *      given up, and the difference between the replica's newest state and the
  *      live database is published on top of it (design 4).
  *  (2) HISTORY IS NEVER OVERWRITTEN: the next TXID is the replica's + 1.
+ *  (4) THE SAME NUMBER IS NOT THE SAME STATE, nor is the same lineage: another
+ *      copy that was put on top of this history goes on with both. The local
+ *      file of the replica's newest TXID must be the one that is there.
+ *      (test: test_in_a_bucket)
  *  (3) A BROKEN CHAIN GETS A NEW BASE: where no plan reaches the replica's
  *      newest TXID, a whole copy on top of it is no beginning of a chain. A
  *      level-9 snapshot is. (test: half_of_the_bucket_is_deleted)
@@ -13,6 +17,9 @@
 #include "daemon/db.h"
 
 #include "base/bytes.h"
+#include "base/file.h"
+
+#include <stdio.h>
 
 enum { LIST_TIMEOUT_SEC = 300 };
 
@@ -23,6 +30,10 @@ ls_db_must_rebase(const struct ls_db *db, const char **why)
 		return false;
 	if (db->gone) {
 		*why = "what was stored is gone from the replica";
+		return true;
+	}
+	if (db->diverged) {
+		*why = "local state has diverged from the replica";
 		return true;
 	}
 	if (db->newest == 0) {
@@ -44,6 +55,61 @@ ls_db_must_rebase(const struct ls_db *db, const char **why)
 	}
 	*why = "no page map, and continuity is lost";
 	return db->resync_wants_base && db->acked != 0;
+}
+
+/* Do the headers name one state of one history? A merged file's times and WAL
+ * fields are its own. */
+static bool
+same_state(const struct ls_ltx_header *a, const struct ls_ltx_header *b)
+{
+	if (a->page_size != b->page_size || a->commit != b->commit ||
+	    (a->has_db_checksum && b->has_db_checksum &&
+		a->db_checksum != b->db_checksum))
+		return false;
+	if (a->min_txid != b->min_txid)
+		return true;
+	return a->timestamp_ms == b->timestamp_ms &&
+	       a->wal_offset == b->wal_offset && a->wal_size == b->wal_size &&
+	       a->salt1 == b->salt1 && a->salt2 == b->salt2;
+}
+
+enum ls_rc
+ls_db_compare(struct ls_db *db, struct ls_err *e)
+{
+	char path[4096], name[LS_LTX_NAME_MAX];
+	struct ls_daemon *d = db->d;
+	uint8_t p[LS_LTX_HEADER];
+	struct ls_ltx_header ours;
+	uint64_t txid;
+	bool known, here;
+	enum ls_rc rc;
+	int fd = -1;
+
+	(void)pthread_mutex_lock(&d->mu);
+	txid = db->acked;
+	known = db->local_known && !db->rebase;
+	here = txid != 0 && txid >= db->oldest && txid <= db->newest;
+	(void)pthread_mutex_unlock(&d->mu);
+	if (!known)
+		return LS_OK; /* nothing is sent before that */
+	db->compare = false;
+	if (!here)
+		return LS_OK;
+	(void)snprintf(path, sizeof path, "%s/ltx/0/%s", db->conf.meta_path,
+	    ls_ltx_name(txid, txid, name));
+	db->compare = true;
+	if ((rc = ls_open(path, O_RDONLY, 0, &fd, e)) != LS_OK)
+		return rc;
+	if ((rc = ls_pread_all(fd, p, sizeof p, 0, e)) == LS_OK)
+		rc = ls_ltx_header_decode(LS_SPAN(p, sizeof p), &ours, e);
+	(void)ls_sys->close(fd);
+	if (rc != LS_OK)
+		return ls_err_wrap(e, rc, "%s", path);
+	db->compare = false;
+	(void)pthread_mutex_lock(&d->mu);
+	db->diverged = !same_state(&ours, &db->remote_head);
+	(void)pthread_mutex_unlock(&d->mu);
+	return LS_OK;
 }
 
 struct pages {
@@ -100,7 +166,7 @@ based(struct ls_db *db, const struct ls_base *base)
 
 	ls_capture_position(db->cap, &pos);
 	(void)pthread_mutex_lock(&d->mu);
-	db->rebase = db->gone = false;
+	db->rebase = db->gone = db->diverged = false;
 	/* (3) */
 	db->snapshot |= base->txid != 0 && base->pages == NULL;
 	db->acked = db->sent = base->txid;

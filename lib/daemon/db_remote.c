@@ -40,6 +40,8 @@ know_remote(struct ls_db *db, struct ls_err *e)
 	if ((rc = ls_db_open_remote(db, e)) != LS_OK ||
 	    (rc = ls_uploader_sync(db->up, &txid, &h, &c, e)) != LS_OK)
 		return rc;
+	db->remote_head = h;
+	db->compare = txid != 0;
 	(void)pthread_mutex_lock(&d->mu);
 	db->acked = txid;
 	/* Its successor may be under way, of an earlier run. */
@@ -142,6 +144,8 @@ work(struct ls_db *db, bool *more, struct ls_err *e)
 	uint64_t txid;
 
 	rc = know_remote(db, e);
+	if (rc == LS_OK && db->compare)
+		rc = ls_db_compare(db, e);
 
 	for (int64_t i = 0; rc == LS_OK; i++) {
 		enum next n = decide(db, &txid, &why);
@@ -175,6 +179,14 @@ all_sent(const struct ls_db *db)
 	return !db->exists || (db->remote_known && db->acked >= db->newest);
 }
 
+/* Is retention left to do, now that all is there? mu held. */
+static bool
+retain_last(struct ls_db *db)
+{
+	db->retain_due = db->retain_wanted && db->exists && !db->fenced;
+	return db->retain_due;
+}
+
 static void
 settle(struct ls_db *db, enum ls_rc rc, bool more, uint64_t retry_ns)
 {
@@ -185,7 +197,7 @@ settle(struct ls_db *db, enum ls_rc rc, bool more, uint64_t retry_ns)
 	db->remote_lent = false;
 	d->remote_n--;
 	if (rc == LS_OK && db->local_failures == 0)
-		db->err.rc = LS_OK;
+		ls_db_well(db);
 	if (rc == LS_OK && db->local_known && db->acked >= db->newest)
 		db->last_sync_ns = ls_sys->wall_ns();
 	if (db->snapshot && !db->snap_lent && !db->rebase)
@@ -194,7 +206,9 @@ settle(struct ls_db *db, enum ls_rc rc, bool more, uint64_t retry_ns)
 		db->fenced = true;
 		ls_db_due_local(db, now);
 	}
-	if (db->goal == LS_GOAL_STOP && (all_sent(db) || db->fenced)) {
+	if (db->goal == LS_GOAL_STOP && all_sent(db) && retain_last(db)) {
+		ls_db_due_maint(db, now); /* its end comes back here */
+	} else if (db->goal == LS_GOAL_STOP && (all_sent(db) || db->fenced)) {
 		db->remote_done = true;
 		db->local_done = true;
 		ls_db_due_local(db, now);

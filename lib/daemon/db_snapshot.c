@@ -101,7 +101,9 @@ ls_db_snapshot_step(struct ls_work *w)
 			.node_id = db->view_info.lineage };
 	ls_db_due_maint(db, 0);
 	db->snapshot = rc == LS_EAGAIN;
-	db->snap_failed = rc != LS_OK && rc != LS_EAGAIN;
+	/* Ended for the sake of a stop, it is missed by nobody. */
+	db->snap_failed = rc != LS_OK && rc != LS_EAGAIN &&
+			  (rc != LS_ECANCELED || d->opts.force_snapshot);
 	ls_db_due_remote(db, 0);
 	(void)pthread_cond_broadcast(&d->changed);
 	(void)pthread_mutex_unlock(&d->mu);

@@ -22,7 +22,9 @@ ls_stop_db(struct ls_db *db)
 	db->goal = LS_GOAL_STOP;
 	db->local_done = db->remote_done = db->closed = db->gave_up = false;
 	db->snapshot = db->d->opts.force_snapshot;
-	if (!db->snapshot)
+	db->retain_wanted = db->d->opts.enforce_retention;
+	db->snap_failed = db->retain_due = db->retain_failed = false;
+	if (!db->snapshot && !db->retain_wanted)
 		ls_cancel_set(&db->upkeep);
 	ls_db_due_local(db, 0);
 }
@@ -72,8 +74,8 @@ bool
 ls_stop_if_locked(struct ls_daemon *d)
 {
 	for (size_t i = 0; i < d->n; i++)
-		if (d->db[i]->err.rc != LS_ELOCKED)
-			return false;
+		if (d->db[i]->err.rc != LS_ELOCKED || d->db[i]->local_known)
+			return false; /* a place that is taken may become free */
 	if (d->n == 0)
 		return false;
 	d->stopping = true;
@@ -104,7 +106,7 @@ say(const struct ls_db *db, enum ls_rc *rc, struct ls_err *e)
 	bool missing = db->d->opts.once && !db->exists && db->err.rc == LS_OK;
 
 	if (!db->gave_up && !db->fenced && db->closed && !db->snap_failed &&
-	    !missing)
+	    !db->retain_failed && !missing)
 		return;
 	if (missing)
 		*rc = ls_err_set(e, LS_ENOTFOUND,
@@ -118,7 +120,8 @@ say(const struct ls_db *db, enum ls_rc *rc, struct ls_err *e)
 		    "txid %016llx",
 		    db->conf.path, (unsigned long long)db->newest,
 		    (unsigned long long)db->acked);
-	ls_error("not everything is at the replica",
+	ls_error(db->retain_failed ? "retention was not completed"
+				   : "not everything is at the replica",
 	    LS_ATTRS(LS_S("db", db->name), LS_T("local_txid", db->newest),
 		LS_T("replica_txid", db->acked), LS_E(e)));
 }

@@ -27,7 +27,9 @@
  *     bucket_made_anew_is_a_gap)
  * (5) FENCED STAYS FENCED until a sync, which is somebody's decision.
  *
- * In a folder an flock keeps a second process out as well, and an object that
+ * In a folder an flock keeps a second process out as well, and tells a folder
+ * that is away (moved, not mounted: an error, nothing is put) from one that was
+ * deleted (a gap). (test: folder_that_is_away_is_no_gap) An object that
  * was found instead of put is put once more in place: it may be in the page
  * cache only.
  *
@@ -140,8 +142,13 @@ hold(struct ls_uploader *u, struct ls_err *e)
 {
 	enum ls_rc rc;
 
-	if (u->locked)
-		return LS_OK;
+	if (u->locked) {
+		rc = ls_store_lock_there(ls_replica_store(u->r), u->lock, e);
+		if (rc != LS_ENOTFOUND)
+			return rc;
+		ls_uploader_rest(u); /* deleted: another begins, perhaps */
+		u->doubt = true;
+	}
 	rc = ls_store_lock(ls_replica_store(u->r), &u->lock, e);
 	u->locked = rc == LS_OK;
 	return rc;

@@ -90,6 +90,36 @@ ls_store_lock(struct ls_store *st, struct ls_store_lock **out, struct ls_err *e)
 	return rc;
 }
 
+enum ls_rc
+ls_store_lock_there(
+    struct ls_store *st, const struct ls_store_lock *l, struct ls_err *e)
+{
+	struct stat ours, now;
+	char *path;
+	bool same;
+
+	if (l == NULL)
+		return LS_OK;
+	if (ls_sys->fstat(l->fd, &ours) != 0)
+		return ls_err_sys(e, errno, "lock of %s", st->place.path);
+	if (ours.st_nlink == 0)
+		return ls_err_set(
+		    e, LS_ENOTFOUND, "%s was deleted", st->place.path);
+	path = ls_asprintf("%s/%s", st->place.path, LOCK_NAME);
+	if (path == NULL)
+		return ls_err_nomem(e);
+	same = ls_sys->stat(path, &now) == 0 && now.st_dev == ours.st_dev &&
+	       now.st_ino == ours.st_ino;
+	ls_free(path);
+	if (same)
+		return LS_OK;
+	(void)ls_err_set(e, LS_EIO,
+	    "%s is not the folder that was written to: moved, or not mounted",
+	    st->place.path);
+	return ls_err_hint(e, LS_EIO,
+	    "bring it back; if it is meant to be empty, restart the daemon");
+}
+
 void
 ls_store_unlock(struct ls_store_lock *l)
 {

@@ -207,6 +207,11 @@ struct ls_store_lock;
 enum ls_rc ls_store_lock(struct ls_store *st, struct ls_store_lock **out,
     struct ls_err *e) LS_MUST_CHECK;
 void ls_store_unlock(struct ls_store_lock *l); /* takes l; NULL is fine */
+/* Is this still the place that was locked? LS_ENOTFOUND: that one was deleted
+ * for good. LS_EIO: it exists elsewhere, as when a file system is not mounted.
+ * NULL (a bucket): LS_OK. */
+enum ls_rc ls_store_lock_there(struct ls_store *st,
+    const struct ls_store_lock *l, struct ls_err *e) LS_MUST_CHECK;
 
 /* Counters of one place for metrics; snapshot into *out. */
 struct ls_store_stats {

@@ -230,8 +230,7 @@ grow(struct ls_cache *c)
 		want = 4 * (size_t)c->page_size;
 	/* The last slabs of a huge cache take all that is left evenly. */
 	if (left / (SLABS - c->nslabs + 1) * c->page_size > want)
-		want =
-		    (size_t)(left / (SLABS - c->nslabs + 1)) * c->page_size;
+		want = (size_t)(left / (SLABS - c->nslabs + 1)) * c->page_size;
 	n = LS_MIN((uint32_t)(want / c->page_size), left);
 	if (n == 0 || c->nslabs == SLABS)
 		return;

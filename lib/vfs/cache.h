@@ -20,8 +20,8 @@ bool ls_cache_get(struct ls_cache *c, uint32_t serial, uint32_t pgno,
     size_t off, size_t n, uint8_t *out);
 bool ls_cache_has(struct ls_cache *c, uint32_t serial, uint32_t pgno);
 /* Keep a copy of a page. Without memory it is not kept. */
-void ls_cache_put(struct ls_cache *c, uint32_t serial, uint32_t pgno,
-    const uint8_t *data);
+void ls_cache_put(
+    struct ls_cache *c, uint32_t serial, uint32_t pgno, const uint8_t *data);
 
 struct ls_cache_stats {
 	uint64_t hits, misses, pages, bytes;

@@ -26,7 +26,7 @@
 #include "base/bytes.h"
 #include "base/log.h"
 #include "base/sys.h"
-#include "base/units.h"
+#include "replica/files.h"
 #include "vfs/guest.h"
 #include "vfs/hydrate.h"
 #include "vfs/load.h"
@@ -71,15 +71,15 @@ struct ls_vdb {
 static struct ls_loader
 loader(struct ls_vdb *d)
 {
-	return (struct ls_loader){ d->r, &d->files, d->cache_bytes,
-		&ls_guest_par };
+	return (
+	    struct ls_loader){ d->r, &d->files, d->cache_bytes, &ls_guest_par };
 }
 
 static struct ls_call
 within(struct ls_vdb *d, uint64_t seconds)
 {
-	return (struct ls_call){ &d->cancel,
-		ls_sys->mono_ns() + seconds * LS_SEC };
+	return (
+	    struct ls_call){ &d->cancel, ls_sys->mono_ns() + seconds * LS_SEC };
 }
 
 /* ---- life -----------------------------------------------------------------*/
@@ -103,8 +103,8 @@ vdb_free(struct ls_vdb *d)
 }
 
 static enum ls_rc
-open_store(struct ls_vdb *d, const char *url, struct ls_net *net,
-    struct ls_err *e)
+open_store(
+    struct ls_vdb *d, const char *url, struct ls_net *net, struct ls_err *e)
 {
 	struct ls_place p;
 	enum ls_rc rc;
@@ -252,8 +252,7 @@ publish(struct ls_vdb *d, struct ls_ver *v)
 
 static enum ls_rc
 load(struct ls_vdb *d, const struct ls_target *t, const struct ls_files *all,
-    struct ls_ver **out, bool *empty, const struct ls_call *c,
-    struct ls_err *e)
+    struct ls_ver **out, bool *empty, const struct ls_call *c, struct ls_err *e)
 {
 	struct ls_loader ld = loader(d);
 	struct ls_cache *cache = cache_of(d);
@@ -304,8 +303,7 @@ rebuild(struct ls_vdb *d, const struct ls_ver *cur, bool replaced,
 		return ls_err_set(e, LS_EGAP,
 		    "the replica can be planned up to TXID %016llx only, we "
 		    "are at %016llx",
-		    (unsigned long long)v->txid,
-		    (unsigned long long)cur->txid);
+		    (unsigned long long)v->txid, (unsigned long long)cur->txid);
 	}
 	v->epoch = cur->epoch + replaced;
 	publish(d, v);
@@ -506,8 +504,7 @@ ls_vdb_follow(struct ls_vdb *d, uint64_t poll_ns, struct ls_err *e)
 	while ((rc = load_first(d, &empty, e)) == LS_ENOTFOUND && empty) {
 		if (ls_log_due(&said, 30 * LS_SEC))
 			ls_warn("nothing is stored yet, waiting",
-			    LS_ATTRS(
-				LS_S("replica", ls_store_text(d->st))));
+			    LS_ATTRS(LS_S("replica", ls_store_text(d->st))));
 		rc = ls_call_sleep(&forever, poll_ns ? poll_ns : LS_SEC, e);
 		if (rc != LS_OK)
 			return rc;
@@ -552,8 +549,7 @@ static bool
 same_history(const struct ls_ver *a, const struct ls_ver *b)
 {
 	return a->page_size == b->page_size &&
-	       (a->lineage == 0 || b->lineage == 0 ||
-		   a->lineage == b->lineage);
+	       (a->lineage == 0 || b->lineage == 0 || a->lineage == b->lineage);
 }
 
 /* The TXID is inside a merged file by now. What has not changed since it is
@@ -567,8 +563,8 @@ rescue(struct ls_vdb *d, const struct ls_ver *v, struct ls_ver **out,
 	enum ls_rc rc = load(d, NULL, NULL, &now, &empty, c, e);
 
 	if (rc == LS_OK && (!same_history(now, v) || now->txid < v->txid))
-		rc = ls_err_set(e, LS_ENOTFOUND,
-		    "the replica holds another history now");
+		rc = ls_err_set(
+		    e, LS_ENOTFOUND, "the replica holds another history now");
 	if (rc == LS_OK && (rc = ls_ver_copy(v, out, e)) == LS_OK &&
 	    (rc = ls_ver_rescue(*out, now, e)) != LS_OK)
 		ls_ver_unref(*out);
@@ -599,8 +595,8 @@ replan_locked(struct ls_vdb *d, const struct ls_ver *v, struct ls_ver **out,
 	if (rc == LS_ENOTFOUND || rc == LS_EGAP)
 		rc = rescue(d, v, &n, c, e);
 	else if (rc == LS_OK && !same_history(n, v))
-		rc = ls_err_set(e, LS_ENOTFOUND,
-		    "the replica holds another history now");
+		rc = ls_err_set(
+		    e, LS_ENOTFOUND, "the replica holds another history now");
 	if (rc != LS_OK)
 		goto out;
 	n->epoch = v->epoch;

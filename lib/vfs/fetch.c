@@ -189,24 +189,22 @@ block_new(struct ls_ver *v, uint32_t pgno, const struct ls_where *w,
 
 	if (b == NULL)
 		return NULL;
-	block_shape(
-	    b, v, pgno, w, LS_MIN(span, (size_t)BLOCK_MOST), back);
+	block_shape(b, v, pgno, w, LS_MIN(span, (size_t)BLOCK_MOST), back);
 	block_trim(b, v, pgno);
 	b->v = ls_ver_ref(v);
 	return b;
 }
 
 enum ls_rc
-ls_fetch_decode(const struct ls_ver *v, uint32_t pgno,
-    const struct ls_where *w, struct ls_span bytes, uint64_t base, uint8_t *out,
-    struct ls_err *e)
+ls_fetch_decode(const struct ls_ver *v, uint32_t pgno, const struct ls_where *w,
+    struct ls_span bytes, uint64_t base, uint8_t *out, struct ls_err *e)
 {
 	uint64_t off = ls_where_off(w);
 	uint32_t n = ls_where_size(w);
 
 	if (off < base || off + n > base + bytes.n)
-		return ls_err_set(e, LS_ESHORT, "%s: page %u is cut off",
-		    w->file->key, pgno);
+		return ls_err_set(
+		    e, LS_ESHORT, "%s: page %u is cut off", w->file->key, pgno);
 	return ls_err_wrap(e,
 	    ls_ltx_frame_decode(LS_SPAN(bytes.p + (off - base), n),
 		w->file->h.flags, pgno, v->page_size, out, e),
@@ -368,8 +366,7 @@ ls_fetch_page(struct ls_fetch *f, struct ls_ver *v, uint32_t pgno, size_t span,
 	if (!ls_ver_find(v, pgno, &w))
 		return ls_err_set(e, LS_ERANGE, "page %u of %u does not exist",
 		    pgno, v->commit);
-	if (ls_cache_get(
-		v->cache, w.file->serial, pgno, 0, v->page_size, out))
+	if (ls_cache_get(v->cache, w.file->serial, pgno, 0, v->page_size, out))
 		return LS_OK;
 	*came = true;
 	(void)atomic_fetch_add(&f->waiting, 1);

@@ -49,7 +49,8 @@ struct ls_hydrate {
 	pthread_mutex_t mu;
 	pthread_cond_t wake;
 	/* Under mu: */
-	uint32_t *src; /* serial of the file that page i + 1 came from; 0: none */
+	uint32_t
+	    *src; /* serial of the file that page i + 1 came from; 0: none */
 	uint32_t nsrc, page_size;
 	uint32_t valid, total;
 	bool moved, stop;
@@ -322,8 +323,8 @@ fill(struct ls_hydrate *h, struct ls_ver *v, size_t *left, struct ls_err *e)
 	struct fill f = { .h = h,
 		.v = v,
 		.spare = ls_vdb_older_readers(h->d, v),
-		.call = { &h->cancel,
-		    ls_sys->mono_ns() + FILL_SECONDS * LS_SEC } };
+		.call = {
+		    &h->cancel, ls_sys->mono_ns() + FILL_SECONDS * LS_SEC } };
 	enum ls_rc rc;
 
 	(void)pthread_mutex_init(&f.mu, NULL);
@@ -371,11 +372,9 @@ read_mark(struct ls_hydrate *h, struct mark *m)
 	struct ls_buf b = LS_BUF_INIT(256);
 	bool ok;
 
-	ok = !h->temporary &&
-	     ls_read_file(h->meta, 200, &b, NULL) == LS_OK &&
+	ok = !h->temporary && ls_read_file(h->meta, 200, &b, NULL) == LS_OK &&
 	     sscanf(ls_buf_str(&b), "%llu %lld %llx %u %u", &m->txid,
-		 &m->timestamp_ms, &m->lineage, &m->page_size,
-		 &m->commit) == 5;
+		 &m->timestamp_ms, &m->lineage, &m->page_size, &m->commit) == 5;
 	ls_buf_free(&b);
 	return ok;
 }
@@ -391,8 +390,7 @@ resume(struct ls_hydrate *h, const struct ls_ver *v)
 	if (!read_mark(h, &m) || m.page_size != v->page_size ||
 	    m.txid > v->txid || m.timestamp_ms > v->timestamp_ms ||
 	    (m.lineage != 0 && v->lineage != 0 && m.lineage != v->lineage) ||
-	    ls_file_size(h->path) <
-		(int64_t)m.commit * (int64_t)m.page_size ||
+	    ls_file_size(h->path) < (int64_t)m.commit * (int64_t)m.page_size ||
 	    fit(h, v, NULL) != LS_OK)
 		return;
 	for (uint32_t p = 1; p <= v->commit && p <= m.commit; p++)
@@ -519,8 +517,8 @@ open_persistent(struct ls_hydrate *h, const char *path, struct ls_err *e)
 	else if ((rc = ls_open(lock, O_RDWR | O_CREAT | O_CLOEXEC, 0600,
 		      &h->lock_fd, e)) == LS_OK &&
 		 ls_sys->lock_range(h->lock_fd, &all) != 0)
-		rc = ls_err_set(e, LS_ELOCKED,
-		    "another process hydrates to %s", path);
+		rc = ls_err_set(
+		    e, LS_ELOCKED, "another process hydrates to %s", path);
 	if (rc == LS_OK)
 		rc = ls_open(
 		    path, O_RDWR | O_CREAT | O_CLOEXEC, 0600, &h->fd, e);

@@ -18,8 +18,8 @@ void ls_hydrate_free(struct ls_hydrate *h);
 bool ls_hydrate_read(struct ls_hydrate *h, const struct ls_ver *v,
     uint32_t pgno, const struct ls_where *w, uint8_t *out);
 /* A new version was published. h and old may be NULL. */
-void ls_hydrate_moved(struct ls_hydrate *h, const struct ls_ver *old,
-    const struct ls_ver *now);
+void ls_hydrate_moved(
+    struct ls_hydrate *h, const struct ls_ver *old, const struct ls_ver *now);
 const char *ls_hydrate_path(const struct ls_hydrate *h); /* borrowed */
 /* Pages that are here, of how many. */
 void ls_hydrate_progress(

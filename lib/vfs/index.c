@@ -46,8 +46,8 @@ ls_vfiles_fini(struct ls_vfiles *s)
 static struct ls_vfile **
 bucket_of(struct ls_vfiles *s, const struct ls_file *f)
 {
-	uint64_t x =
-	    f->max_txid * 0x9e3779b97f4a7c15u ^ f->min_txid ^ (uint64_t)f->level;
+	uint64_t x = f->max_txid * 0x9e3779b97f4a7c15u ^ f->min_txid ^
+		     (uint64_t)f->level;
 
 	return &s->hash[(x ^ x >> 32) % LS_COUNT(s->hash)];
 }
@@ -369,8 +369,9 @@ ls_ver_apply(struct ls_ver *v, struct ls_vfile *file,
 	enum ls_rc rc;
 
 	if (file->h.page_size != v->page_size)
-		return ls_err_set(e, LS_EGAP, "%s has pages of %u bytes, not %u",
-		    file->key, file->h.page_size, v->page_size);
+		return ls_err_set(e, LS_EGAP,
+		    "%s has pages of %u bytes, not %u", file->key,
+		    file->h.page_size, v->page_size);
 	if ((rc = check_growth(v, file, idx, e)) != LS_OK ||
 	    (rc = resize(v, file->h.commit, e)) != LS_OK)
 		return rc;

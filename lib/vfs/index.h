@@ -70,8 +70,8 @@ struct ls_ver {
 	uint64_t lineage;     /* 0: unknown */
 	uint32_t epoch;	      /* counts replaced histories */
 	uint32_t page_size, commit;
-	uint64_t build;	      /* larger: built later */
-	struct ls_file tip;   /* the file that ends at txid, as listed */
+	uint64_t build;	    /* larger: built later */
+	struct ls_file tip; /* the file that ends at txid, as listed */
 	size_t nchunks;
 	struct ls_chunk **chunk;
 };
@@ -81,8 +81,8 @@ enum ls_rc ls_ver_new(struct ls_vfiles *files, uint32_t page_size,
     struct ls_cache *cache, struct ls_ver **out,
     struct ls_err *e) LS_MUST_CHECK;
 /* A state that equals v and can be changed. */
-enum ls_rc ls_ver_copy(
-    const struct ls_ver *v, struct ls_ver **out, struct ls_err *e) LS_MUST_CHECK;
+enum ls_rc ls_ver_copy(const struct ls_ver *v, struct ls_ver **out,
+    struct ls_err *e) LS_MUST_CHECK;
 /* Put the pages of a file over an unpublished state that it continues; takes
  * over its commit, TXID and time. LS_ECORRUPT: it grows the database without
  * all the pages, or breaks a rule of the format. LS_EGAP: other page size. The

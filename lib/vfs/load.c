@@ -28,15 +28,15 @@ enum {
 	TAIL_SHARE = 200, /* of the file: 9 bytes a frame of 1,800 */
 	HEAD = LS_LTX_HEADER + LS_LTX_PAGE_HEADER,
 	HEAD_PAGES = 128 << 10,
-	AT_ONCE = 16,
+	AT_ONCE = 32,
 	TRIES = 3,
 	SCAN_BLOCK = 1 << 20,
 };
 
 struct opened {
 	struct ls_file f;
-	struct ls_vfile like;	/* filled here */
-	struct ls_vfile *file;	/* then shared: one reference */
+	struct ls_vfile like;  /* filled here */
+	struct ls_vfile *file; /* then shared: one reference */
 	struct ls_ltx_index idx;
 	struct ls_buf head, tail; /* head is empty when tail is everything */
 	size_t head_want;
@@ -96,8 +96,8 @@ fetch_job(void *arg, size_t job)
 	else
 		g.suffix = (int64_t)tail_guess(o->f.size);
 	b->max = head ? o->head_want : (size_t)g.suffix;
-	rc = ls_store_get(ls_replica_store(op->ld->r), o->like.key, &g, b, &got,
-	    op->c, &e);
+	rc = ls_store_get(
+	    ls_replica_store(op->ld->r), o->like.key, &g, b, &got, op->c, &e);
 	if (rc == LS_OK && !head) {
 		o->like.size = got.total_size;
 		memcpy(o->like.etag, got.etag, sizeof o->like.etag);
@@ -125,8 +125,7 @@ static enum ls_rc
 read_index(const struct opening *op, struct opened *o, struct ls_err *e)
 {
 	uint64_t extent, size = o->like.size;
-	struct ls_get g = { .if_match =
-				o->like.etag[0] ? o->like.etag : NULL };
+	struct ls_get g = { .if_match = o->like.etag[0] ? o->like.etag : NULL };
 	enum ls_rc rc;
 
 	rc = ls_ltx_index_extent(ls_buf_span(&o->tail), size, &extent, e);
@@ -139,16 +138,16 @@ read_index(const struct opening *op, struct opened *o, struct ls_err *e)
 		    &o->tail, NULL, op->c, e);
 	}
 	if (rc == LS_OK)
-		rc = ls_ltx_index_decode(ls_buf_span(&o->tail), size,
-		    o->like.h.commit, &o->idx, e);
+		rc = ls_ltx_index_decode(
+		    ls_buf_span(&o->tail), size, o->like.h.commit, &o->idx, e);
 	return rc == LS_ECORRUPT ? scan(op, o, e) : rc;
 }
 
 static enum ls_rc
 settle_file(const struct opening *op, struct opened *o, struct ls_err *e)
 {
-	struct ls_span head = ls_buf_span(
-	    o->tail.n == o->like.size ? &o->tail : &o->head);
+	struct ls_span head =
+	    ls_buf_span(o->tail.n == o->like.size ? &o->tail : &o->head);
 	enum ls_rc rc;
 
 	if (head.n < HEAD)
@@ -248,7 +247,7 @@ static void
 feed_frames(const struct opened *o, const struct ls_ver *v, uint8_t *page,
     uint32_t *room)
 {
-	for (size_t i = 0; i < o->idx.n && *room > 0; i++) {
+	for (size_t i = 0; i<o->idx.n && * room> 0; i++) {
 		const struct ls_ltx_entry *x = &o->idx.v[i];
 		uint64_t tail_at = o->like.size - o->tail.n;
 		struct ls_where w;

@@ -188,8 +188,8 @@ read_hydration(struct ls_vfs_opts *o, ls_env_fn *env, struct ls_err *e)
 }
 
 static enum ls_rc
-read_param(struct ls_vfs_opts *o, const char *name, const char *v,
-    struct ls_err *e)
+read_param(
+    struct ls_vfs_opts *o, const char *name, const char *v, struct ls_err *e)
 {
 	for (size_t i = 0; i < LS_COUNT(params); i++)
 		if (strcmp(name, params[i].name) == 0)
@@ -219,8 +219,8 @@ read_all(struct ls_vfs_opts *o, ls_env_fn *env, ls_param_fn *param, void *arg,
 		    "no replica: set LITESTREAM_REPLICA_URL or replica= in the "
 		    "URI");
 	if (o->time != NULL && o->txid != NULL)
-		return ls_err_set(e, LS_EINVALID,
-		    "time and txid cannot both be given");
+		return ls_err_set(
+		    e, LS_EINVALID, "time and txid cannot both be given");
 	return LS_OK;
 }
 

@@ -5,8 +5,8 @@
 
 #include "base/buf.h"
 
-struct ls_vfs_opts { /* strings heap; ls_vfs_opts_fini */
-	char *url;	 /* of the replica */
+struct ls_vfs_opts {	   /* strings heap; ls_vfs_opts_fini */
+	char *url;	   /* of the replica */
 	char *time, *txid; /* to travel to, as written; NULL: the newest */
 	uint64_t cache_bytes;
 	uint64_t poll_ns; /* 0: looked for at the start of a transaction */

@@ -23,10 +23,22 @@ static const struct {
 	const char *name;
 	int64_t seconds; /* or, when negative, months */
 } units[] = {
-	{ "second", 1 }, { "sec", 1 }, { "s", 1 }, { "minute", 60 },
-	{ "min", 60 }, { "m", 60 }, { "hour", 3600 }, { "hr", 3600 },
-	{ "h", 3600 }, { "day", DAY_S }, { "d", DAY_S }, { "week", 7 * DAY_S },
-	{ "w", 7 * DAY_S }, { "month", -1 }, { "year", -12 }, { "y", -12 },
+	{ "second", 1 },
+	{ "sec", 1 },
+	{ "s", 1 },
+	{ "minute", 60 },
+	{ "min", 60 },
+	{ "m", 60 },
+	{ "hour", 3600 },
+	{ "hr", 3600 },
+	{ "h", 3600 },
+	{ "day", DAY_S },
+	{ "d", DAY_S },
+	{ "week", 7 * DAY_S },
+	{ "w", 7 * DAY_S },
+	{ "month", -1 },
+	{ "year", -12 },
+	{ "y", -12 },
 };
 
 /* ---- dates ----------------------------------------------------------------*/
@@ -71,8 +83,9 @@ months_back(int64_t now_ns, int64_t months)
 	tm.tm_year = (int)(m / 12);
 	tm.tm_mon = (int)(m % 12);
 	last = days[tm.tm_mon];
-	if (tm.tm_mon == 1 && (tm.tm_year % 4 == 0 && (tm.tm_year % 100 != 0 ||
-							  tm.tm_year % 400 == 100)))
+	if (tm.tm_mon == 1 &&
+	    (tm.tm_year % 4 == 0 &&
+		(tm.tm_year % 100 != 0 || tm.tm_year % 400 == 100)))
 		last = 29;
 	tm.tm_mday = LS_MIN(tm.tm_mday, last);
 	return (int64_t)timegm(&tm) * (int64_t)LS_SEC +
@@ -114,8 +127,8 @@ split(const char *s, char w[][WORD])
 		}
 		if (n == WORDS)
 			return -1;
-		while (*s != '\0' && !isspace((unsigned char)*s) &&
-		       *s != ',' && k + 1 < WORD &&
+		while (*s != '\0' && !isspace((unsigned char)*s) && *s != ',' &&
+		       k + 1 < WORD &&
 		       digit == (isdigit((unsigned char)*s) != 0))
 			w[n][k++] = (char)tolower((unsigned char)*s++);
 		w[n++][k] = '\0';

@@ -306,10 +306,11 @@ class Life:
         files would not hold them. (No connection of ours is open.)"""
         wal, shm = Path(f"{self.db}-wal"), Path(f"{self.db}-shm")
         raw = wal.read_bytes() if wal.exists() else b""
-        if len(raw) < 32 or not shm.exists():
+        index = shm.read_bytes() if shm.exists() else b""
+        if len(raw) < 32 or len(index) < 20:
             return False
         size = 24 + struct.unpack(">I", raw[8:12])[0]
-        (live,) = struct.unpack("=I", shm.read_bytes()[16:20])
+        (live,) = struct.unpack("=I", index[16:20])
         return any(raw[32 + i * size + 8:32 + i * size + 16] == bytes(8)
                    for i in range(live))
 
@@ -320,6 +321,7 @@ class Life:
         return self.case.checkpointed(self.db, f"life{self.seed}/source")
 
     def compare(self):
+        self.d.sync()
         wait_until(lambda: not self.zero_frames(), 20,
                    "WAL without zero salts")
         self.d.sync()
@@ -364,6 +366,21 @@ class Life:
         self.d.start()
         self.compare()
 
+    def watch(self, samples):
+        """The promise holds at any moment, whatever the instant at which the
+        daemon met the load, and without a crash that ends it."""
+        self.what = "s"
+        self.write()
+        wait_until(lambda: self.acks.stat().st_size > 1600, 20, "a load")
+        self.d.start()
+        self.synced_at = time.monotonic_ns()
+        for _ in range(samples):
+            self.pause(0.1, 0.4)
+            self.promise(time.monotonic_ns())
+        self.kill_writers()
+        self.case.assertGreater(self.promised, samples // 2)
+        self.case.assertEqual(self.d.stop(), 0)
+
     def run(self, rounds):
         self.d.start()
         self.compare()
@@ -400,6 +417,10 @@ class Rounds(Case):
             subprocess.run(["cp", "-a", self.tmp, keep], check=True)
             print(f"kept: {keep}")
         super().tearDown()
+
+    def test_nothing_is_older_than_a_second(self):
+        for seed in range(4):
+            Life(self, 1 + 3 * seed).watch(16)
 
     def test_rounds(self):
         first = int(SEED or random.SystemRandom().randrange(1 << 30))

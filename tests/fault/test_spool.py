@@ -112,9 +112,9 @@ class Spool(Case):
         self.commits(5)
         d.sync()
         self.go_away()
-        for i in range(8):
+        for i in range(6):
             mark = len(d.text())
-            self.commits(150)
+            self.commits(400)
             if i % 2:
                 d.wait_log("pending files merged", 20, mark)
             d.kill()

@@ -110,6 +110,39 @@ class Command(Case):
         self.assertTrue(ltx.Ltx(snaps[-1][2].read_bytes()).whole())
         self.equal()
 
+    def test_once_enforce_retention(self):
+        conf = self.tmp / "c.yml"
+        conf.write_text(json.dumps({
+            "snapshot": {"interval": "24h", "retention": "1ms"},
+            "dbs": [{"path": str(self.db), "replica": {"url": self.url}}]}))
+        once = ["replicate", "-once", "-force-snapshot", "-config", conf]
+        for i in range(3):
+            self.c.execute("INSERT INTO t VALUES(4)")
+            self.run_cli(*once)
+        self.assertGreater(len(ltx.list_dir(self.tmp / "r", 9)), 2)
+        self.run_cli("replicate", "-once", "-enforce-retention", "-config",
+                     conf)
+        left = ltx.list_dir(self.tmp / "r", 9)
+        newest = ltx.list_dir(self.tmp / "r")[-1][1]
+        self.assertEqual([f[:2] for f in left], [(1, newest)])
+        self.equal()
+
+    def test_once_enforce_retention_that_fails(self):
+        if self.up:
+            self.skipTest("a failure here is ours")
+        self.run_cli("replicate", "-once", self.db, self.url)
+        bad = self.tmp / f"r/ltx/9/{1:016x}-{1:016x}.ltx"
+        bad.parent.mkdir(exist_ok=True)
+        bad.write_text("not an LTX file")
+        self.c.execute("INSERT INTO t VALUES(5)")
+        r = self.run_cli("replicate", "-once", "-enforce-retention", self.db,
+                         self.url, ok=False)
+        self.assertEqual(r.returncode, 1)
+        self.assertIn("retention", r.stderr)
+        self.assertIn(bad.name, r.stderr)
+        bad.unlink()
+        self.equal()  # the commit went there before
+
     def test_restore_if_db_not_exists(self):
         self.run_cli("replicate", "-once", self.db, self.url)
         want = self.checkpointed(self.db)

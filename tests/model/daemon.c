@@ -28,7 +28,8 @@ publish(struct world *w, const struct spool *file, const struct state *want)
 	if (!same_state(&file->img, want))
 		violation("what was published is no committed state");
 	w->live = *file;
-	w->live.fits = false;
+	w->live.fits = w->rec_ahead; /* the same TXID, the same time */
+	w->rec_ahead = 0;
 	w->live.sums = rules.file_sum;
 }
 
@@ -68,7 +69,7 @@ scan(const struct world *w, uint16_t salt, uint8_t from, uint8_t to,
 
 	for (unsigned n = from; n < to; n++) {
 		const struct frame *f = &w->wal.f[n];
-		bool zero = f->salt == 0 && f->size != 0 && rules.zero_salts;
+		bool zero = f->salt == 0 && f->size != 0;
 
 		if (n >= w->wal.n || (!zero && f->salt != salt))
 			return false;
@@ -110,7 +111,7 @@ generation(
 {
 	uint16_t file = w->wal.salt;
 
-	if (file == 0 || (file != h->salt && rules.agree))
+	if (file == 0 || file != h->salt)
 		return locked ? GAP : AGAIN;
 	*at = w->pos;
 	if (h->salt != at->salt) {
@@ -145,17 +146,20 @@ step_frames(struct world *w, const struct header *h, bool locked,
 		return got;
 	if (!rules.mxframe)
 		to = scanned_end(w, &at, h->salt);
+	for (uint8_t n = at.n; n < to && !rules.zero_salts; n++)
+		if (w->wal.f[n].salt == 0)
+			to = n; /* taken for the end */
 	if (to <= at.n)
-		return rules.below && rules.mxframe && h->sum != at.sum ? GAP
-									 : GOT;
+		return rules.below && h->mx == at.n && h->sum != at.sum ? GAP
+									: GOT;
 	sum = at.sum;
 	if (!scan(w, w->wal.salt, at.n, to, &sum))
 		return GAP;
-	if (rules.mxframe && rules.end_sum && w->wal.f[to - 1].salt != 0 &&
+	if (rules.mxframe && w->wal.f[to - 1].salt != 0 &&
 	    sum != h->sum)
 		return GAP;
 	f = file_of(w, at.n, to, h->salt);
-	f.sum = rules.mxframe && rules.end_sum ? h->sum : sum;
+	f.sum = rules.mxframe ? h->sum : sum;
 	at.n = to;
 	at.sum = f.sum;
 	publish(w, &f, want);
@@ -207,6 +211,7 @@ save(struct world *w)
 	}
 	w->rec = w->pos;
 	w->rec_size = w->wal.n;
+	w->rec_ahead = 0;
 	w->has_rec = 1;
 	w->db_written = 0;
 	w->synced.fits = rules.sync_first ||
@@ -238,7 +243,7 @@ prove_record(const struct world *w, const struct header *h)
 		return h->mx >= r->n || !rules.mx_covers_n ? SAME : UNPROVEN;
 	if (rules.next_salt && h->salt >> 8 != (r->salt >> 8) + 1)
 		return UNPROVEN;
-	if (rules.file_size && w->wal.n != w->rec_size)
+	if (w->wal.n != w->rec_size)
 		return UNPROVEN;
 	if (r->n == w->wal.n) /* what came behind N may have been cut off */
 		return w->db_written && rules.unwritten ? UNPROVEN : NEXT;
@@ -276,7 +281,7 @@ settle(struct world *w, bool locked)
 	struct pos r = w->rec;
 	enum proof how = UNPROVEN;
 
-	if (w->wal.salt != 0 && (w->wal.salt == h.salt || !rules.agree))
+	if (w->wal.salt != 0 && w->wal.salt == h.salt)
 		how = by_record ? prove_record(w, &h) : prove_file(w, &h, &r);
 	else if (!rules.filed && by_record && r.n == 0)
 		how = prove_record(w, &h);
@@ -540,10 +545,12 @@ void
 daemon_power(struct world *w, bool survives)
 {
 	close_guard(w);
-	if (survives)
+	if (survives) {
 		w->synced = w->live;
-	else
-		w->live = w->synced;
+		return;
+	}
+	w->rec_ahead = w->live.fits && !w->synced.fits;
+	w->live = w->synced;
 }
 
 /* What must hold whenever the daemon believes that there is nothing to do. */

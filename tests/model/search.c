@@ -12,7 +12,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { DEPTH = 400, TABLE = 1 << 26 };
+enum { DEPTH = 400, TABLE = 1 << 25 };
 
 struct rules rules;
 const struct bounds *bounds;
@@ -29,10 +29,13 @@ static const struct bounds worlds[] = {
 	{ .name = "park and wake", .commits = 4, .ckpts = 1, .closes = 1,
 	    .app_ckpts = 2, .limits = 1, .slots = 3, .pages = 2,
 	    .redraw = true },
+	{ .name = "restarted twice", .commits = 5, .closes = 1,
+	    .app_ckpts = 2, .ckpts = 1, .slots = 3, .pages = 2,
+	    .pairs = true, .atomic = true },
 	{ .name = "power", .commits = 4, .kills = 1, .powers = 1,
 	    .slots = 3, .pages = 3 },
 	{ .name = "sizes", .commits = 4, .ckpts = 1, .kills = 1, .slots = 5,
-	    .pages = 3, .resize = true },
+	    .pages = 3, .resize = true, .atomic = true },
 	{ .name = "unsummed frames", .commits = 4, .crashes = 1, .ckpts = 1,
 	    .slots = 4, .pages = 2, .bugs = 1 },
 };
@@ -98,7 +101,8 @@ emit(const struct world *next, const char *step)
 		memcpy(found_path, path, sizeof path);
 	} else if (fresh) {
 		application(next);
-		daemon_steps(next);
+		if (!bounds->atomic || next->w == W_IDLE)
+			daemon_steps(next);
 	}
 	depth--;
 }

@@ -140,6 +140,7 @@ static bool
 possible(const struct world *w, unsigned kind, const struct state *s)
 {
 	switch (kind) {
+	case ONE_B: return !bounds->atomic;
 	case ONE_C: return s->size > 2 && bounds->pages > 2;
 	case PAIR: return bounds->pairs;
 	case SHRINK: return bounds->resize && s->size == 3;
@@ -336,22 +337,24 @@ app_checkpoint(const struct world *w)
 	emit(&n, "application: the last connection closes, no WAL is left");
 }
 
-/* The unsynced frames up to k survive. */
+/* The unsynced frames up to k survive; or all but that one. */
 static void
-power_failure(const struct world *w, unsigned k, bool survives)
+power_failure(const struct world *w, unsigned k, bool one, bool survives)
 {
 	struct world n = *w;
 	unsigned size = k < w->wal.n ? k : w->wal.n;
 
 	n.powers--;
 	n.quiet = 0;
-	if (k < SLOTS && w->disk.n > size)
+	if (one)
+		size = w->wal.n;
+	else if (k < SLOTS && w->disk.n > size)
 		size = w->disk.n;
 	n.wal.n = (uint8_t)size;
 	for (unsigned i = 0; i < SLOTS; i++)
 		if (i >= size)
 			memset(&n.wal.f[i], 0, sizeof n.wal.f[i]);
-		else if (i >= k)
+		else if (one ? i == k : i >= k)
 			n.wal.f[i] = w->disk.f[i];
 	n.disk = n.wal;
 	n.w = W_IDLE;
@@ -370,6 +373,8 @@ application(const struct world *w)
 	struct world n = *w;
 
 	writer(w);
+	if (bounds->atomic && w->w != W_IDLE)
+		return;
 	if (bounds->reader && w->reader == NOBODY && !torn(w)) {
 		n.reader = w->backfilled == w->idx[0].mx ? 0 : w->idx[0].mx;
 		emit(&n, "reader: begins");
@@ -386,6 +391,6 @@ application(const struct world *w)
 	}
 	for (unsigned k = 0; w->powers > 0 && k <= SLOTS; k++)
 		if (k == SLOTS || (k < w->wal.n && k <= bounds->slots))
-			for (int files = 0; files < 2; files++)
-				power_failure(w, k, files);
+			for (unsigned how = 0; how < 4; how++)
+				power_failure(w, k, how & 1, how & 2);
 }

@@ -83,6 +83,7 @@ struct world {
 	struct state seen; /* what a reader would have seen just then */
 	uint8_t rec_size, has_rec, d, due, may_restart, pin, park, quiet;
 	uint8_t db_written; /* since the record */
+	uint8_t rec_ahead;  /* the record names the next file's TXID */
 	/* what may still happen */
 	uint8_t commits, crashes, powers, kills, app_ckpts, ckpts, closes,
 	    limits, bugs;
@@ -94,6 +95,7 @@ struct bounds {
 	uint8_t commits, crashes, powers, kills, app_ckpts, ckpts, closes,
 	    limits, bugs; /* bugs: unsummed frames */
 	bool reader, redraw, pairs, resize;
+	bool atomic; /* a transaction is one step; the last page is idle */
 	uint8_t slots, pages;
 };
 extern const struct bounds *bounds;
@@ -107,15 +109,12 @@ extern const struct bounds *bounds;
 	X(zero_salts, "zero-salts-are-commits")                              \
 	X(shrink, "drop-above-a-shrink")                                     \
 	X(pin, "pin-in-phase-one")                                           \
-	X(agree, "file-and-index-agree")                                     \
-	X(end_sum, "index-sum-at-the-end")                                   \
 	X(below, "index-below-position")                                     \
 	X(frame_n, "proof-frame-n")                                          \
 	X(mx_covers_n, "proof1-mxframe-covers-n")                            \
 	X(next_frame, "proof2-frame-check")                                  \
 	X(next_salt, "proof2-salt-plus-one")                                 \
 	X(unwritten, "proof2-database-unwritten")                            \
-	X(file_size, "proof2-file-size")                                     \
 	X(filed, "proof-n0-header-in-file")                                  \
 	X(file_sum, "file-names-its-checksum")                               \
 	X(wake_lock, "write-lock-while-unpinned")                            \

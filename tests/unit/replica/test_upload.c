@@ -407,9 +407,11 @@ TEST(bucket_made_anew_is_a_gap)
 		CHECK_OK(put(&a, 2, &e));
 		(void)snprintf(path, sizeof path, "%s", local_file(&a, 3));
 		if (error) {
+			fault_memory(0);
 			fault_arm(1, EIO);
 			CHECK(ls_uploader_put(a.u, 3, path, NULL, &e) != LS_OK);
 			fault_disarm();
+			fault_memory(1);
 		}
 		CHECK_OK(ls_remove_tree(T("rep/ltx"), &e));
 		if (!error) /* a listing is due, as after every pause */
@@ -420,6 +422,34 @@ TEST(bucket_made_anew_is_a_gap)
 		ls_uploader_free(a.u);
 		CHECK_OK(ls_remove_tree(T("rep"), &e));
 	}
+	fx_close(&x);
+}
+
+TEST(folder_that_is_away_is_no_gap)
+{
+	struct ls_err e = { 0 };
+	struct fx x;
+	struct side a;
+	uint64_t txid;
+
+	fx_open(&x, 512);
+	side_open(&a, &x, "a", 1, MINUTES(20));
+	(void)sync_side(&a);
+	CHECK_OK(put(&a, 1, &e));
+	CHECK(rename(T("rep"), T("away")) == 0);
+	CHECK_RC(put(&a, 2, &e), LS_EIO);
+	CHECK(!ls_exists(T("rep")));
+	CHECK_OK(ls_mkdirs(T("rep"), 0700, &e)); /* a mount point */
+	CHECK_RC(put(&a, 2, &e), LS_EIO);
+	CHECK_RC(ls_uploader_sync(a.u, &txid, NULL, NULL, &e), LS_EIO);
+	CHECK(rmdir(T("rep")) == 0);
+	CHECK(rename(T("away"), T("rep")) == 0);
+	CHECK_OK(put(&a, 2, &e));
+	/* The lock file alone is deleted: taken anew, nothing is missing. */
+	CHECK(unlink(T("rep/.litestreamd-lock")) == 0);
+	CHECK_OK(put(&a, 3, &e));
+	CHECK(ls_exists(T("rep/.litestreamd-lock")));
+	ls_uploader_free(a.u);
 	fx_close(&x);
 }
 
