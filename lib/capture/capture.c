@@ -12,6 +12,10 @@
  *      growth, else nothing is published and a difference is due. (test:
  *      incomplete_growth_is_refused)
  *  (4) A STEP THAT FAILS can be repeated: see l0.c (1).
+ *  (5) A RECOVERY MAY FIND LESS than was captured (frames without checksums:
+ *      design 3.2), and writers go on from there: as many frames are not the
+ *      same frames, so their checksum is compared, too. (test:
+ *      recovery_found_less)
  * Not here: when to step (the daemon), checkpoints (checkpoint.c). */
 #include "capture/internal.h"
 
@@ -70,6 +74,33 @@ generation(struct ls_capture *c, const struct ls_wal_index *h, bool locked,
 		    "the WAL has %u frames, %u were captured", h->max_frame,
 		    at->frame);
 	return LS_OK;
+}
+
+/* No frames: nothing to capture, unless a recovery found none of ours. (5) */
+static enum ls_rc
+empty_index(
+    struct ls_capture *c, const struct ls_wal_index *h, struct ls_err *e)
+{
+	uint32_t salt[2];
+	bool ours;
+
+	ls_wal_index_salts(h, salt);
+	ours = memcmp(salt, c->pos.salt, sizeof salt) == 0;
+	if (c->pos.frame == 0 || (!ours && c->may_restart))
+		return LS_OK;
+	return ls_err_set(e, LS_EGAP, "%s: the WAL is empty, %u were captured",
+	    c->db_path, c->pos.frame);
+}
+
+/* As many frames as captured: are they the same ones? (5) */
+static enum ls_rc
+same_end(
+    const struct ls_wal_index *h, const struct ls_posrec *at, struct ls_err *e)
+{
+	if (memcmp(h->frame_sum, at->sum, sizeof at->sum) == 0)
+		return LS_OK;
+	return ls_err_set(e, LS_EGAP,
+	    "frame %u of the WAL is another one than was captured", at->frame);
 }
 
 struct frame_pages {
@@ -160,11 +191,11 @@ ls_step_frames(struct ls_capture *c, const struct ls_wal_index *upto,
 		return ls_err_set(
 		    e, LS_EAGAIN, "%s: the wal-index is torn", c->db_path);
 	if (h.max_frame == 0)
-		return LS_OK;
+		return empty_index(c, &h, e);
 	if ((rc = generation(c, &h, tail != 0, &wal, &at, e)) != LS_OK)
 		return ls_err_wrap(e, rc, "%s", c->db_path);
 	if (h.max_frame == at.frame)
-		return LS_OK;
+		return same_end(&h, &at, e);
 	if (tail != 0 && h.max_frame - at.frame > tail)
 		return ls_err_set(e, LS_ERANGE, "%u frames are not captured",
 		    h.max_frame - at.frame);
@@ -233,6 +264,7 @@ ls_capture_step(struct ls_capture *c, struct ls_captured *out, struct ls_err *e)
 bool
 ls_capture_changed(struct ls_capture *c)
 {
+	struct ls_wal_index h;
 	uint32_t max, salt[2];
 
 	if (c->due != LS_DUE_NONE || c->map_due)
@@ -243,7 +275,9 @@ ls_capture_changed(struct ls_capture *c)
 		return true;
 	if (salt[0] != c->pos.salt[0] || salt[1] != c->pos.salt[1])
 		return max > 0;
-	return max != c->pos.frame;
+	if (max == 0 || max != c->pos.frame)
+		return max != c->pos.frame;
+	return ls_guard_header(&c->guard, 1, &h) && !ls_at_position(c, &h);
 }
 
 bool

@@ -152,6 +152,7 @@ enum ls_rc ls_l0_write(struct ls_capture *c, struct ls_l0 *f, uint64_t *bytes,
 void ls_l0_header(
     struct ls_capture *c, const struct ls_l0 *f, struct ls_ltx_header *h);
 uint64_t ls_random64(void); /* never 0 */
+int64_t ls_mtime_ns(const char *path);
 
 /* ---- views ---------------------------------------------------------------- */
 

@@ -9,6 +9,10 @@
  *  (3) TIMES NEVER DECREASE, whatever the clock does.
  *  (4) ONE TXID A FILE, and WAL fields as upstream writes them, with an offset
  *      of at least 32: it resumes from the newest one (compatibility 4.2).
+ *  (5) THE RUNNING CHECKSUM of the window's last frame stands in the header,
+ *      so that the file proves its position as the record does, when the
+ *      record is older: pages that look alike prove nothing. (test:
+ *      lookalike_file_with_the_record_lost)
  * Not here: which pages (capture.c, resync.c). */
 #include "capture/internal.h"
 
@@ -61,6 +65,7 @@ ls_l0_header(
 		.node_id = f->next.lineage,
 		.has_db_checksum = f->next.has_db_checksum,
 		.db_checksum = f->next.db_checksum,
+		.wal_sum = { f->next.sum[0], f->next.sum[1] }, /* (5) */
 	};
 }
 

@@ -5,7 +5,7 @@
  *  16 txid        24 lineage      32 page_size u32   36 commit u32
  *  40 salt 2*u32  48 frame u32    52 sum 2*u32       60 zero u32
  *  64 wal_bytes   72 db_dev       80 db_ino          88 db_checksum
- *  96 timestamp  104 acked       112 saved          120 CRC-64 of 0..119
+ *  96 timestamp  104 db mtime    112 saved          120 CRC-64 of 0..119
  *
  *  (1) OLD OR NEW, WHOLE. Published by rename; what is read is believed only
  *      with its length, version and CRC. (tests: posrec_fault_sweep,
@@ -24,7 +24,7 @@
 enum {
 	REC_BYTES = 128,
 	REC_CRC = 120,
-	REC_VERSION = 1,
+	REC_VERSION = 2,
 	REC_FILED = 1,
 	REC_DB_CHECKSUM = 2,
 	REC_FLAGS = REC_FILED | REC_DB_CHECKSUM,
@@ -60,7 +60,7 @@ encode(const struct ls_posrec *r, uint8_t p[static REC_BYTES])
 	ls_put_be64(p + 80, r->db_ino);
 	ls_put_be64(p + 88, r->db_checksum);
 	ls_put_be64(p + 96, (uint64_t)r->timestamp_ms);
-	ls_put_be64(p + 104, r->acked_txid);
+	ls_put_be64(p + 104, (uint64_t)r->db_mtime_ns);
 	ls_put_be64(p + 112, (uint64_t)ls_now_ms());
 	ls_put_be64(p + REC_CRC, ls_crc64(0, p, REC_CRC));
 }
@@ -92,7 +92,7 @@ decode(struct ls_span in, struct ls_posrec *r)
 		.has_db_checksum = (flags & REC_DB_CHECKSUM) != 0,
 		.db_checksum = ls_be64(p + 88),
 		.timestamp_ms = (int64_t)ls_be64(p + 96),
-		.acked_txid = ls_be64(p + 104),
+		.db_mtime_ns = (int64_t)ls_be64(p + 104),
 		.saved_ms = (int64_t)ls_be64(p + 112),
 	};
 	return true;
@@ -110,7 +110,7 @@ ls_posrec_load(
 		return ls_err_nomem(e);
 	rc = ls_read_file(path, REC_BYTES, &b, e);
 	if (rc == LS_ENOTFOUND || rc == LS_ERANGE) {
-		*found = false; /* none, or longer than any version 1 */
+		*found = false; /* none, or longer than ours */
 		rc = LS_OK;
 	} else if (rc == LS_OK) {
 		*found = decode(ls_buf_span(&b), rec);

@@ -25,7 +25,7 @@ struct ls_posrec {
 	bool has_db_checksum;
 	uint64_t db_checksum; /* XOR of the page checksums */
 	int64_t timestamp_ms; /* of the newest file: times never decrease */
-	uint64_t acked_txid;  /* hint: the replica had this one; 0 = none */
+	int64_t db_mtime_ns;  /* of the database file: a checkpoint moves it */
 	int64_t saved_ms;     /* wall time when stored; set by _store */
 };
 

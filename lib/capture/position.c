@@ -4,17 +4,21 @@
  *      WAL with our salts and our running checksum. Position or salts alone
  *      prove nothing. Proof 1: same generation, go on. Proof 2: exactly one
  *      restart since, seen by salt-1 + 1, the unchanged size of the file, our
- *      frame N still there and none of our generation behind it. (tests:
- *      wake_proof_1, wake_proof_2, wake_lookalikes)
+ *      frame N still there and behind it one of an older generation, or the
+ *      end of the file while nobody wrote to the database. (tests:
+ *      wake_proof_1, wake_proof_2, lookalike_*; model.capture)
  *  (2) WHILE ALL IS BACKFILLED NOTHING PINS THE FRAMES: proof and capture are
  *      then done under the write lock, up to LS_WAKE_MAX frames; otherwise the
  *      CKPT lock, which we hold already, pins them. (test: wake_captures_a_
  *      backfilled_tail)
  *  (3) WITHOUT A FITTING RECORD the newest local L0 file speaks: its WAL fields
- *      name the last frame; the chain of checksums from the WAL header to it
- *      must be whole, and the frames of its window must hold exactly its pages.
- *      Covers a crash between file and record, and upstream's daemon having
- *      run. (tests: killed_after_the_file, record_lost)
+ *      name the last frame, its header the running checksum there. One of
+ *      upstream's does not: then the chain of checksums from the WAL header to
+ *      the frame must be whole, and the frames of the window must hold exactly
+ *      the file's pages (weaker: after a power failure an application may do
+ *      the last of several lost transactions again alike). Covers a crash
+ *      between file and record, and upstream's daemon having run. (tests:
+ *      killed_after_the_file, record_lost, lookalike_file_with_the_record_lost)
  *  (4) THE PAGE MAP belongs to a TXID; newer spool files are applied to it. A
  *      checksum in the newest header that the map does not have makes it
  *      invalid. (tests: killed_after_the_file, merged_spool_goes_back)
@@ -146,6 +150,7 @@ struct ground { /* what the proofs stand on, read once */
 	uint32_t salt[2]; /* of index and file */
 	struct ls_wal_header wal;
 	uint64_t size;
+	int64_t db_mtime_ns;
 	uint32_t backfilled;
 };
 
@@ -166,17 +171,36 @@ survey(struct ls_capture *c, struct ground *g)
 	if (ls_sys->fstat(c->wal_fd, &st) != 0)
 		return false;
 	g->size = (uint64_t)st.st_size;
+	g->db_mtime_ns = ls_mtime_ns(c->db_path);
 	return ls_wal_read_header(c->wal_fd, &g->wal, NULL) == LS_OK &&
 	       same(g->wal.salt, g->salt) &&
 	       g->wal.page_size == c->guard.page_size;
 }
 
-/* Design 6, both proofs, to the letter. */
+/* Nobody has gone on behind frame N in its generation. Frame N + 1 must be of
+ * an older one: one of the present generation, while N is not, shows that a
+ * power failure took N's successor away (the file is not written in order).
+ * Where the file ends behind N, journal_size_limit may have cut off what lay
+ * there; but that was checkpointed first, which writes the database file. */
+static bool
+ends_at_n(
+    struct ls_capture *c, const struct ground *g, const struct ls_posrec *r)
+{
+	static const uint32_t none[2];
+	struct ls_wal_frame f;
+
+	if (ls_wal_read_frame(
+		c->wal_fd, r->page_size, r->frame + 1, &f, NULL) != LS_OK)
+		return g->db_mtime_ns >= 0 && g->db_mtime_ns == r->db_mtime_ns;
+	return !same(f.salt, r->salt) && !same(f.salt, none) &&
+	       !same(f.salt, g->salt);
+}
+
+/* Design 6, both proofs. */
 static enum proof
 prove_record(
     struct ls_capture *c, const struct ground *g, const struct ls_posrec *r)
 {
-	static const uint32_t none[2];
 	struct ls_wal_frame f;
 
 	if (r->frame == 0)
@@ -193,11 +217,7 @@ prove_record(
 	if (g->salt[0] != r->salt[0] + 1 || g->size != r->wal_bytes)
 		return UNPROVEN; /* another size: frames that show a commit
 				  * after N may have been cut off */
-	if (ls_wal_read_frame(
-		c->wal_fd, r->page_size, r->frame + 1, &f, NULL) == LS_OK &&
-	    (same(f.salt, r->salt) || same(f.salt, none)))
-		return UNPROVEN; /* somebody went on behind N first */
-	return NEXT_GENERATION;
+	return ends_at_n(c, g, r) ? NEXT_GENERATION : UNPROVEN;
 }
 
 struct matcher { /* an L0 file against the winners of its window */
@@ -287,6 +307,11 @@ prove_file(struct ls_capture *c, const struct ground *g,
 		r->sum[0] = g->wal.sum[0];
 		r->sum[1] = g->wal.sum[1];
 		return SAME_GENERATION;
+	}
+	if ((h->wal_sum[0] | h->wal_sum[1]) != 0) { /* one of ours: as (1) */
+		r->sum[0] = h->wal_sum[0];
+		r->sum[1] = h->wal_sum[1];
+		return prove_record(c, g, r);
 	}
 	if (h->wal_size == 0)
 		return UNPROVEN; /* no page to compare */

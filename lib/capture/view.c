@@ -27,7 +27,9 @@ ls_at_position(const struct ls_capture *c, const struct ls_wal_index *h)
 
 	ls_wal_index_salts(h, salt);
 	if (salt[0] == c->pos.salt[0] && salt[1] == c->pos.salt[1])
-		return h->max_frame == c->pos.frame;
+		return h->max_frame == c->pos.frame &&
+		       (h->max_frame == 0 || memcmp(h->frame_sum, c->pos.sum,
+						 sizeof c->pos.sum) == 0);
 	/* An empty new generation: begun only after all was captured. */
 	return h->max_frame == 0 && (c->may_restart || c->pos.frame == 0);
 }

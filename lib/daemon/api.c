@@ -85,6 +85,14 @@ ls_daemon_list(
 	return LS_OK;
 }
 
+/* While a request looks at a record it is not removed. mu held. */
+static void
+leave(struct ls_db *db)
+{
+	if (--db->waiters == 0) /* unregister waits for that */
+		(void)pthread_cond_broadcast(&db->d->changed);
+}
+
 /* Wait for a change of any record until the deadline. mu held. */
 static enum ls_rc
 wait_changed(struct ls_daemon *d, uint64_t deadline_ns, struct ls_err *e)
@@ -92,6 +100,8 @@ wait_changed(struct ls_daemon *d, uint64_t deadline_ns, struct ls_err *e)
 	struct timespec t = { (time_t)(deadline_ns / LS_SEC),
 		(long)(deadline_ns % LS_SEC) };
 
+	if (d->over)
+		return ls_err_set(e, LS_ECANCELED, "the daemon has ended");
 	if (pthread_cond_timedwait(&d->changed, &d->mu, &t) == ETIMEDOUT)
 		return ls_err_set(
 		    e, LS_ETIMEOUT, "timeout waiting for the database");
@@ -152,11 +162,9 @@ captured(struct ls_db *db, uint64_t deadline_ns, struct ls_err *e)
 static enum ls_rc
 uploaded(struct ls_db *db, uint64_t deadline_ns, struct ls_err *e)
 {
-	uint64_t txid = db->newest;
 	enum ls_rc rc = LS_OK;
 
-	while (rc == LS_OK && !(db->remote_known && db->acked >= txid &&
-				  !db->rebase && db->local_known)) {
+	while (rc == LS_OK && !ls_db_is_stored(db)) {
 		if (!db->remote_lent)
 			ls_db_due_remote(
 			    db, db->remote_failures
@@ -165,7 +173,6 @@ uploaded(struct ls_db *db, uint64_t deadline_ns, struct ls_err *e)
 		ls_daemon_wake(db->d);
 		if ((rc = hopeless(db, e)) == LS_OK)
 			rc = wait_changed(db->d, deadline_ns, e);
-		txid = db->newest; /* a rebase numbers anew */
 	}
 	if (rc == LS_ETIMEOUT && db->err.rc != LS_OK)
 		rc = ls_err_set(
@@ -188,7 +195,7 @@ ls_daemon_sync(struct ls_daemon *d, const char *path, bool wait,
 		rc = captured(db, deadline_ns, e);
 		if (rc == LS_OK && wait)
 			rc = uploaded(db, deadline_ns, e);
-		db->waiters--;
+		leave(db);
 	}
 	if (rc == LS_OK) {
 		out->txid = db->newest;
@@ -217,7 +224,7 @@ ls_daemon_stop_db(struct ls_daemon *d, const char *path, uint64_t deadline_ns,
 		ls_daemon_wake(d);
 		while (rc == LS_OK && !(db->closed && !db->remote_lent))
 			rc = wait_changed(d, deadline_ns, e);
-		db->waiters--;
+		leave(db);
 		*txid = db->newest;
 		if (rc == LS_OK && db->gave_up) {
 			*e = db->err;
@@ -244,6 +251,8 @@ ls_daemon_start_db(struct ls_daemon *d, const char *path, uint64_t *txid,
 		*txid = db->newest;
 	} else if (!db->closed) {
 		rc = ls_err_set(e, LS_EBUSY, "database is stopping: %s", path);
+	} else if (d->stopping) {
+		rc = ls_err_set(e, LS_EINVALID, "the daemon is stopping");
 	} else {
 		*already = false;
 		*txid = db->newest;
@@ -254,6 +263,7 @@ ls_daemon_start_db(struct ls_daemon *d, const char *path, uint64_t *txid,
 		db->err.rc = LS_OK;
 		ls_db_due_local(db, 0);
 		ls_db_due_remote(db, 0);
+		ls_db_due_maint(db, ls_sys->mono_ns() + LS_SEC);
 		ls_daemon_wake(d);
 	}
 	(void)pthread_mutex_unlock(&d->mu);
@@ -319,6 +329,11 @@ ls_daemon_unregister(struct ls_daemon *d, const char *path,
 		return rc;
 	(void)pthread_mutex_lock(&d->mu);
 	while ((db = ls_daemon_find(d, path)) != NULL) {
+		if (!db->closed) { /* by another request, meanwhile */
+			rc = ls_err_set(e, LS_EBUSY,
+			    "database was started again: %s", path);
+			break;
+		}
 		if (db->waiters == 0 && !db->local_lent && !db->remote_lent &&
 		    !db->snap_lent && !db->maint_lent) {
 			remove_db(d, db);

@@ -238,6 +238,7 @@ start(struct ls_daemon *d, struct ls_timer *t)
 		break;
 	case LS_T_MAINT:
 		db = (struct ls_db *)(p - offsetof(struct ls_db, maint_timer));
+		db->maint_again |= db->maint_lent;
 		start_maint(d, db);
 		break;
 	}
@@ -449,12 +450,11 @@ ls_daemon_suspend(struct ls_daemon *d)
 static void
 suspend(struct ls_daemon *d)
 {
-	bool busy = d->hot_n > 0;
-
-	for (size_t i = 0; i < d->n; i++)
-		busy |= d->db[i]->local_lent;
-	if (!d->suspending || busy)
+	if (!d->suspending || d->hot_n > 0)
 		return;
+	for (size_t i = 0; i < d->n; i++)
+		if (d->db[i]->local_lent)
+			return;
 	(void)raise(SIGSTOP);
 	d->suspending = false;
 	for (size_t i = 0; i < d->n; i++)
@@ -536,6 +536,10 @@ ls_daemon_run(struct ls_daemon *d, struct ls_err *e)
 		if (d->opts.once)
 			ls_daemon_stop(d);
 		loop(d, ep);
+		(void)pthread_mutex_lock(&d->mu);
+		d->over = true; /* requests that wait are answered */
+		(void)pthread_cond_broadcast(&d->changed);
+		(void)pthread_mutex_unlock(&d->mu);
 		rc = ls_stop_verdict(d, e);
 	}
 	if (ep >= 0)

@@ -23,7 +23,7 @@ ls_db_new(struct ls_daemon *d, struct ls_db_config *conf, struct ls_db **out,
 	db->local_timer.kind = LS_T_LOCAL;
 	db->remote_timer.kind = LS_T_REMOTE;
 	db->maint_timer.kind = LS_T_MAINT;
-	db->upkeep.fd = -1;
+	db->upkeep.fd = db->snap_cancel.fd = -1;
 	db->maint_work.run = ls_db_maint_step;
 	db->local_work.run = ls_db_local_step;
 	db->remote_work.run = ls_db_remote_step;

@@ -44,7 +44,6 @@ struct ls_db {
 	struct ls_replica *replica;
 	struct ls_uploader *up;
 	struct ls_ltx_header remote_head; /* of the replica's newest file */
-	bool compare; /* ... to be compared with ours of that TXID */
 	struct ls_work remote_work;
 	struct ls_log_limit remote_limit;
 	_Atomic uint64_t remote_failures;
@@ -62,15 +61,16 @@ struct ls_db {
 	struct ls_view_info view_info;
 	struct ls_work snap_work;
 	struct ls_log_limit snap_limit;
+	struct ls_cancel snap_cancel; /* ends it */
 
 	/* ---- under d->mu ----------------------------------------------- */
 	struct ls_timer local_timer, remote_timer, maint_timer;
 	bool local_lent, remote_lent, snap_lent, maint_lent;
 	bool maint_forget;	    /* the replica's state was numbered anew */
 	struct ls_ltx_header wrote; /* a snapshot that upkeep must learn of */
-	bool local_again, remote_again; /* became due while lent */
-	bool upload_after;		/* an upload waits for a capture */
-	uint64_t remote_since_ns;	/* lent since; mono */
+	bool local_again, remote_again, maint_again; /* due while lent */
+	bool upload_after;	  /* an upload waits for a capture */
+	uint64_t remote_since_ns; /* lent since; mono */
 	struct ls_log_limit slow_limit;
 	bool watched, watch_refused; /* its folder is; cannot be */
 	bool returned; /* in d->returned: its watch is to be armed */
@@ -90,6 +90,11 @@ struct ls_db {
 	bool rebase;		/* local state must be put on top of base */
 	bool snapshot;		/* a level-9 snapshot is due */
 	bool snap_failed;	/* the last one did */
+	bool snap_must;	 /* ... and a stop waits for it: it is asked for, or the
+			 * chain has no beginning without it */
+	bool snap_waits; /* pinned: its upload begins with its TXID's ack */
+	bool snap_stale; /* pinned, and the TXIDs were numbered anew since */
+	uint64_t snap_after_ns; /* mono: the last one failed, not before */
 	/* With LS_GOAL_STOP: retention is to run when all is sent; it does
 	 * now; it failed. */
 	bool retain_wanted, retain_due, retain_failed;
@@ -105,7 +110,9 @@ struct ls_db {
 	/* mono time of an upload that showed that we are newest; 0 = none */
 	uint64_t proved_ns;
 	bool gone; /* what was acknowledged is not at the replica any more */
-	bool diverged; /* its newest file is not ours of that TXID */
+	bool
+	    compare; /* remote_head is to be compared with our file of that TXID */
+	bool diverged; /* ... and is another one */
 	uint64_t remote_lineage;
 	uint64_t local_gen;	  /* local steps begun */
 	uint64_t local_ended;	  /* gen of the last one that came to its end */
@@ -149,6 +156,7 @@ struct ls_daemon {
 	uint64_t stop_ns, stop_deadline_ns;
 	int stop_calls;
 	bool was_ready;
+	bool over; /* the loop has ended: nothing changes any more */
 };
 
 /* ---- daemon.c ---- */
@@ -192,6 +200,8 @@ enum ls_rc ls_db_rebase(struct ls_db *db,
 /* db_rebase.c: with both sides known, must the local state be put on top of
  * the replica's? mu held; *why: static text. */
 bool ls_db_must_rebase(const struct ls_db *db, const char **why);
+/* Is all that was captured at the replica, and the replica ours? mu held. */
+bool ls_db_is_stored(const struct ls_db *db);
 /* In a remote step, when compare is set. */
 enum ls_rc ls_db_compare(struct ls_db *db, struct ls_err *e) LS_MUST_CHECK;
 /* db_snapshot.c: pin a state (in a local step); its upload is a step of its own
@@ -199,6 +209,12 @@ enum ls_rc ls_db_compare(struct ls_db *db, struct ls_err *e) LS_MUST_CHECK;
 enum ls_rc ls_db_snapshot_begin(
     struct ls_db *db, struct ls_err *e) LS_MUST_CHECK;
 void ls_db_snapshot_step(struct ls_work *w);
+/* Start the upload of a pinned state when it need not wait any longer. Call it
+ * after each change of what it waits for. mu held. */
+void ls_db_snapshot_go(struct ls_db *db);
+/* The capture is to be closed: end the snapshot that reads through it. False:
+ * there is none, and none begins before the caller's step is over. */
+bool ls_db_snapshot_end(struct ls_db *db);
 /* db_local.c: tell the record what the capture holds now. mu held. */
 void ls_db_publish(struct ls_db *db);
 /* db_spool.c, in a local step. Merge pending files when they are too many. */

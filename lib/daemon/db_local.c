@@ -117,6 +117,7 @@ open_capture(struct ls_db *db, struct turn *t, struct ls_err *e)
 		db->sent = db->newest;
 	db->sent_known = true;
 	(void)pthread_mutex_unlock(&d->mu);
+	ls_daemon_wake(d); /* a guard is held: it is to be looked at */
 	ls_debug("initialized db",
 	    LS_ATTRS(LS_S("db", db->name), LS_S("path", db->conf.path)));
 	return LS_OK;
@@ -243,9 +244,11 @@ look_at_files(struct ls_db *db, struct turn *t, struct ls_err *e)
 {
 	struct ls_err ignored = { 0 };
 
-	if (db->cap == NULL || !(t->stirred || t->goal == LS_GOAL_STOP) ||
-	    !ls_capture_replaced(db->cap))
+	/* At every step: three stats, and an event may have come too early. */
+	if (db->cap == NULL || !ls_capture_replaced(db->cap))
 		return LS_OK;
+	if (ls_db_snapshot_end(db))
+		return ls_err_set(e, LS_EAGAIN, "%s: replaced", db->conf.path);
 	ls_info("database or its WAL was replaced, settling anew",
 	    LS_ATTRS(LS_S("db", db->name)));
 	if (close_capture(db, false, &ignored) != LS_OK)
@@ -260,7 +263,10 @@ quiet_enough(struct ls_db *db, const struct turn *t)
 	int64_t after = db->d->cfg.park_after_ns;
 	bool quiet;
 
-	if (after == 0 || t->goal == LS_GOAL_STOP || t->captured || !t->clean)
+	/* Stirred: the one-shot watch is spent, and nobody would tell of a write
+	 * between the parking and the arming. */
+	if (after == 0 || t->goal == LS_GOAL_STOP || t->captured || !t->clean ||
+	    t->stirred)
 		return false;
 	(void)pthread_mutex_lock(&db->d->mu);
 	quiet = db->quiet_ns != 0 && db->watched && db->waiters == 0 &&
@@ -358,6 +364,7 @@ settle(struct ls_db *db, const struct turn *t, enum ls_rc rc, uint64_t gen)
 		ls_db_due_remote(db, 0);
 	due = db->gave_up ? now : next_look(db, t, now);
 	db->local_lent = false;
+	ls_db_snapshot_go(db);
 	ls_db_returned(db);
 	if (db->local_again && !d->suspending)
 		due = due ? LS_MIN(due, now) : now;
@@ -378,9 +385,10 @@ last_step(struct ls_db *db)
 
 	if (close_capture(db, false, &e) != LS_OK)
 		ls_warn("close", LS_ATTRS(LS_S("db", db->name), LS_E(&e)));
-	if (db->up != NULL)
-		ls_uploader_rest(db->up); /* the remote part is idle: done */
 	(void)pthread_mutex_lock(&d->mu);
+	/* Given up, a remote step may still be on its way back. */
+	if (db->up != NULL && !db->remote_lent)
+		ls_uploader_rest(db->up);
 	db->closed = true;
 	db->parked = false;
 	db->local_lent = db->local_again = false;
@@ -420,8 +428,8 @@ ls_db_local_step(struct ls_work *w)
 	t.goal = db->goal;
 	t.stirred = db->stirred || db->parked;
 	t.recover = db->recover;
-	t.snapshot =
-	    db->snapshot && !db->snap_lent && db->remote_known && !db->rebase;
+	t.snapshot = db->snapshot && !db->snap_lent && db->remote_known &&
+		     !db->rebase && db->remote_failures == 0;
 	t.rebase = db->rebase;
 	t.acked = db->acked;
 	db->stirred = db->recover = false;
@@ -434,7 +442,9 @@ ls_db_local_step(struct ls_work *w)
 		return;
 	}
 	if (off && t.goal == LS_GOAL_RUN) {
-		if (close_capture(db, false, &e) != LS_OK)
+		if (ls_db_snapshot_end(db))
+			t.retry_ns = 20 * LS_MS;
+		else if (close_capture(db, false, &e) != LS_OK)
 			ls_warn(
 			    "close", LS_ATTRS(LS_S("db", db->name), LS_E(&e)));
 		settle(db, &t, LS_ECANCELED, gen);

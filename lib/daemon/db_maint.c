@@ -160,7 +160,8 @@ ask_snapshot(struct ls_db *db)
 	struct ls_daemon *d = db->d;
 
 	(void)pthread_mutex_lock(&d->mu);
-	if (db->goal == LS_GOAL_RUN && !db->snap_lent) {
+	if (db->goal == LS_GOAL_RUN && !db->snap_lent &&
+	    ls_sys->mono_ns() >= db->snap_after_ns) {
 		db->snapshot = true;
 		ls_db_due_local(db, 0);
 	}
@@ -257,6 +258,9 @@ settle(struct ls_db *db, const struct upkeep *u, enum ls_rc rc)
 	uint64_t now = ls_sys->mono_ns();
 
 	db->maint_lent = false;
+	if (db->maint_again)
+		ls_db_due_maint(db, now);
+	db->maint_again = false;
 	if (rc == LS_EFENCED) {
 		db->fenced = true;
 		ls_db_due_local(db, now);
@@ -295,14 +299,16 @@ ls_db_maint_step(struct ls_work *w)
 	u.newest = db->acked;
 	u.proved = db->proved_ns != 0 &&
 		   mono - db->proved_ns < (uint64_t)d->cfg.l0_retention_ns / 2;
-	wrote = db->wrote;
-	memset(&db->wrote, 0, sizeof db->wrote);
-	forget = db->maint_forget;
-	db->maint_forget = false;
 	u.last = db->retain_due;
 	off = db->fenced || db->stuck ||
 	      (db->goal == LS_GOAL_STOP && !u.last) || !db->remote_known ||
 	      db->rebase;
+	wrote = db->wrote;
+	forget = db->maint_forget;
+	if (!off) { /* else the next one is told */
+		memset(&db->wrote, 0, sizeof db->wrote);
+		db->maint_forget = false;
+	}
 	(void)pthread_mutex_unlock(&d->mu);
 	if (!off)
 		rc = work(db, &u, &wrote, forget, &e);

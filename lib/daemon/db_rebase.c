@@ -73,17 +73,43 @@ same_state(const struct ls_ltx_header *a, const struct ls_ltx_header *b)
 	       a->salt1 == b->salt1 && a->salt2 == b->salt2;
 }
 
+bool
+ls_db_is_stored(const struct ls_db *db)
+{
+	const char *why;
+
+	return db->local_known && db->remote_known && !db->rebase &&
+	       !db->compare && db->acked >= db->newest &&
+	       !ls_db_must_rebase(db, &why);
+}
+
+static enum ls_rc
+local_header(
+    struct ls_db *db, uint64_t txid, struct ls_ltx_header *h, struct ls_err *e)
+{
+	char path[4096], name[LS_LTX_NAME_MAX];
+	uint8_t p[LS_LTX_HEADER];
+	enum ls_rc rc;
+	int fd = -1;
+
+	(void)snprintf(path, sizeof path, "%s/ltx/0/%s", db->conf.meta_path,
+	    ls_ltx_name(txid, txid, name));
+	if ((rc = ls_open(path, O_RDONLY, 0, &fd, e)) != LS_OK)
+		return rc;
+	if ((rc = ls_pread_all(fd, p, sizeof p, 0, e)) == LS_OK)
+		rc = ls_ltx_header_decode(LS_SPAN(p, sizeof p), h, e);
+	(void)ls_sys->close(fd);
+	return ls_err_wrap(e, rc, "%s", path);
+}
+
 enum ls_rc
 ls_db_compare(struct ls_db *db, struct ls_err *e)
 {
-	char path[4096], name[LS_LTX_NAME_MAX];
 	struct ls_daemon *d = db->d;
-	uint8_t p[LS_LTX_HEADER];
 	struct ls_ltx_header ours;
+	bool known, here, same = true;
 	uint64_t txid;
-	bool known, here;
 	enum ls_rc rc;
-	int fd = -1;
 
 	(void)pthread_mutex_lock(&d->mu);
 	txid = db->acked;
@@ -92,22 +118,15 @@ ls_db_compare(struct ls_db *db, struct ls_err *e)
 	(void)pthread_mutex_unlock(&d->mu);
 	if (!known)
 		return LS_OK; /* nothing is sent before that */
-	db->compare = false;
-	if (!here)
-		return LS_OK;
-	(void)snprintf(path, sizeof path, "%s/ltx/0/%s", db->conf.meta_path,
-	    ls_ltx_name(txid, txid, name));
-	db->compare = true;
-	if ((rc = ls_open(path, O_RDONLY, 0, &fd, e)) != LS_OK)
-		return rc;
-	if ((rc = ls_pread_all(fd, p, sizeof p, 0, e)) == LS_OK)
-		rc = ls_ltx_header_decode(LS_SPAN(p, sizeof p), &ours, e);
-	(void)ls_sys->close(fd);
-	if (rc != LS_OK)
-		return ls_err_wrap(e, rc, "%s", path);
-	db->compare = false;
+	if (here) {
+		if ((rc = local_header(db, txid, &ours, e)) != LS_OK)
+			return rc;
+		same = same_state(&ours, &db->remote_head);
+	}
 	(void)pthread_mutex_lock(&d->mu);
-	db->diverged = !same_state(&ours, &db->remote_head);
+	db->compare = false;
+	db->diverged = !same;
+	(void)pthread_cond_broadcast(&d->changed);
 	(void)pthread_mutex_unlock(&d->mu);
 	return LS_OK;
 }
@@ -166,9 +185,11 @@ based(struct ls_db *db, const struct ls_base *base)
 
 	ls_capture_position(db->cap, &pos);
 	(void)pthread_mutex_lock(&d->mu);
-	db->rebase = db->gone = db->diverged = false;
+	db->rebase = db->gone = db->diverged = db->compare = false;
 	/* (3) */
-	db->snapshot |= base->txid != 0 && base->pages == NULL;
+	if (base->txid != 0 && base->pages == NULL)
+		db->snapshot = db->snap_must = true;
+	db->snap_stale = db->snap_lent;
 	db->acked = db->sent = base->txid;
 	db->remote_lineage = base->txid ? base->lineage : 0;
 	db->oldest = db->newest = 0;

@@ -41,8 +41,8 @@ know_remote(struct ls_db *db, struct ls_err *e)
 	    (rc = ls_uploader_sync(db->up, &txid, &h, &c, e)) != LS_OK)
 		return rc;
 	db->remote_head = h;
-	db->compare = txid != 0;
 	(void)pthread_mutex_lock(&d->mu);
+	db->compare = txid != 0;
 	db->acked = txid;
 	/* Its successor may be under way, of an earlier run. */
 	db->sent = db->listed ? LS_MAX(db->sent, txid + 1) : txid + 1;
@@ -66,7 +66,7 @@ decide(struct ls_db *db, uint64_t *txid, const char **why)
 
 	(void)pthread_mutex_lock(&d->mu);
 	*txid = db->acked + 1;
-	if (!db->local_known || db->rebase)
+	if (!db->local_known || db->rebase || db->compare)
 		n = NEXT_NONE;
 	else if (ls_db_must_rebase(db, why))
 		n = db->conf.on_stale == LS_STALE_STOP && db->newest != 0
@@ -170,13 +170,20 @@ work(struct ls_db *db, bool *more, struct ls_err *e)
 	return rc;
 }
 
+/* There is no database, and nothing of it waits in the spool? mu held. */
+static bool
+nothing_left(const struct ls_db *db)
+{
+	return !db->exists && db->newest <= db->acked;
+}
+
 /* Everything that had to go is there? mu held. */
 static bool
 all_sent(const struct ls_db *db)
 {
 	if (!db->local_done || db->rebase || db->snapshot || db->snap_lent)
 		return false;
-	return !db->exists || (db->remote_known && db->acked >= db->newest);
+	return nothing_left(db) || ls_db_is_stored(db);
 }
 
 /* Is retention left to do, now that all is there? mu held. */
@@ -198,9 +205,9 @@ settle(struct ls_db *db, enum ls_rc rc, bool more, uint64_t retry_ns)
 	d->remote_n--;
 	if (rc == LS_OK && db->local_failures == 0)
 		ls_db_well(db);
-	if (rc == LS_OK && db->local_known && db->acked >= db->newest)
+	if (rc == LS_OK && ls_db_is_stored(db))
 		db->last_sync_ns = ls_sys->wall_ns();
-	if (db->snapshot && !db->snap_lent && !db->rebase)
+	if (db->snapshot && !db->snap_lent && !db->rebase && rc == LS_OK)
 		ls_db_due_local(db, now); /* it waited for the first listing */
 	if (rc == LS_EFENCED) {
 		db->fenced = true;
@@ -218,6 +225,7 @@ settle(struct ls_db *db, enum ls_rc rc, bool more, uint64_t retry_ns)
 		ls_db_due_remote(db, now + retry_ns);
 	}
 	db->remote_again = false;
+	ls_db_snapshot_go(db);
 	(void)pthread_cond_broadcast(&d->changed);
 	(void)pthread_mutex_unlock(&d->mu);
 	ls_daemon_wake(d);
@@ -229,6 +237,8 @@ failed(struct ls_db *db, bool stop, const struct ls_err *e)
 {
 	uint64_t n = atomic_fetch_add(&db->remote_failures, 1) + 1;
 
+	if (e->rc == LS_EFENCED)
+		db->remote_limit.last_ns = 0; /* said whatever came before */
 	ls_db_failed(db, &db->remote_limit,
 	    e->rc == LS_EFENCED ? "replica is fenced, replication stopped"
 	    : stop ? "shutdown sync failed, retrying (press Ctrl+C again to "
@@ -257,7 +267,7 @@ take_rest(struct ls_db *db)
 	bool rest;
 
 	(void)pthread_mutex_lock(&db->d->mu);
-	rest = db->parked && db->acked >= db->newest;
+	rest = (db->parked && db->acked >= db->newest) || db->remote_done;
 	(void)pthread_mutex_unlock(&db->d->mu);
 	return rest;
 }
@@ -269,17 +279,22 @@ ls_db_remote_step(struct ls_work *w)
 	    (struct ls_db *)((char *)w - offsetof(struct ls_db, remote_work));
 	struct ls_daemon *d = db->d;
 	struct ls_err e = { 0 };
-	bool more = false, stop, idle;
+	bool more = false, stop, idle, fenced;
 	uint64_t retry = 0;
 	enum ls_rc rc = LS_OK;
 
 	(void)pthread_mutex_lock(&d->mu);
 	stop = db->goal == LS_GOAL_STOP;
-	idle = db->fenced || (stop && db->local_done && !db->exists);
+	fenced = db->fenced;
+	idle = stop && db->local_done && nothing_left(db);
 	(void)pthread_mutex_unlock(&d->mu);
+	if (fenced) { /* (3): nothing to do, and nothing to recover from */
+		settle(db, LS_ECANCELED, false, 0);
+		return;
+	}
 	if (!idle)
 		rc = work(db, &more, &e);
-	if (rc == LS_OK && !more && db->up != NULL && take_rest(db))
+	if (!more && db->up != NULL && take_rest(db))
 		ls_uploader_rest(db->up);
 	if (rc != LS_OK)
 		retry = failed(db, stop, &e);

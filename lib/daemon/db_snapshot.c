@@ -6,8 +6,49 @@
  *      upload, one part in memory; an upload that fails leaves nothing.
  *  (3) IT NAMES ONLY WHAT THE REPLICA HAS: the state is uploaded when its TXID
  *      was acknowledged, so that a snapshot never runs ahead of its chain.
+ *  (4) NO WORKER WAITS: the upload becomes work when the acknowledgement is
+ *      there, or it is clear that it does not come; a worker that waited would
+ *      be missed by the uploads that it waits for. While the replica is away no
+ *      state is pinned: that would keep the WAL from being checkpointed.
+ *      (test: many_snapshots_at_once)
+ *  (5) THE VIEW ENDS BEFORE ITS CAPTURE: whoever closes the capture ends the
+ *      snapshot first and comes again.
  */
 #include "daemon/db.h"
+
+enum { RETRY_SEC = 30 };
+
+/* (3), (4) mu held. */
+static bool
+must_wait(struct ls_db *db)
+{
+	return db->acked < db->view_info.txid && !db->fenced && !db->rebase &&
+	       !db->snap_stale && db->remote_failures == 0 &&
+	       atomic_load(&db->snap_cancel.set) == 0;
+}
+
+void
+ls_db_snapshot_go(struct ls_db *db)
+{
+	if (!db->snap_waits || must_wait(db))
+		return;
+	db->snap_waits = false;
+	ls_pool_push(db->d->pool, LS_LANE_REMOTE, &db->snap_work);
+}
+
+bool
+ls_db_snapshot_end(struct ls_db *db)
+{
+	bool lent;
+
+	(void)pthread_mutex_lock(&db->d->mu);
+	lent = db->snap_lent;
+	if (lent)
+		ls_cancel_set(&db->snap_cancel);
+	ls_db_snapshot_go(db);
+	(void)pthread_mutex_unlock(&db->d->mu);
+	return lent;
+}
 
 enum ls_rc
 ls_db_snapshot_begin(struct ls_db *db, struct ls_err *e)
@@ -18,39 +59,38 @@ ls_db_snapshot_begin(struct ls_db *db, struct ls_err *e)
 	if (rc != LS_OK)
 		return ls_err_wrap(e, rc, "pin a state for a snapshot");
 	(void)pthread_mutex_lock(&d->mu);
-	db->snap_lent = true;
+	db->snap_lent = db->snap_waits = true;
+	db->snap_stale = false;
+	atomic_store(&db->snap_cancel.set, 0);
+	if (db->goal == LS_GOAL_STOP && !db->snap_must)
+		ls_cancel_set(&db->snap_cancel); /* meanwhile */
+	ls_db_snapshot_go(db);
 	(void)pthread_mutex_unlock(&d->mu);
-	ls_pool_push(d->pool, LS_LANE_REMOTE, &db->snap_work);
 	return LS_OK;
 }
 
-/* (3) */
 static enum ls_rc
-wait_acked(struct ls_db *db, struct ls_err *e)
+check(struct ls_db *db, struct ls_err *e)
 {
-	struct ls_daemon *d = db->d;
-	enum ls_rc rc = LS_OK;
+	enum ls_rc rc;
 
-	(void)pthread_mutex_lock(&d->mu);
-	while (rc == LS_OK && db->acked < db->view_info.txid) {
-		if (db->fenced)
-			rc = ls_err_set(e, LS_EFENCED, "fenced");
-		else if (db->rebase) /* the state is numbered anew */
-			rc = ls_err_set(e, LS_EAGAIN, "another base");
-		else if ((rc = ls_call_check(
-			      &(struct ls_call){ &db->upkeep,
-				  d->stopping ? d->stop_deadline_ns : 0 },
-			      e)) == LS_OK)
-			(void)pthread_cond_wait(&d->changed, &d->mu);
-	}
-	(void)pthread_mutex_unlock(&d->mu);
+	(void)pthread_mutex_lock(&db->d->mu);
+	if (db->fenced)
+		rc = ls_err_set(e, LS_EFENCED, "fenced");
+	else if (db->rebase || db->snap_stale)
+		rc = ls_err_set(e, LS_EAGAIN, "another base");
+	else if ((rc = ls_call_check(
+		      &(struct ls_call){ &db->snap_cancel, 0 }, e)) == LS_OK &&
+		 db->acked < db->view_info.txid)
+		rc = ls_err_set(e, LS_EAGAIN, "the replica is away");
+	(void)pthread_mutex_unlock(&db->d->mu);
 	return rc;
 }
 
 static enum ls_rc
 upload(struct ls_db *db, uint64_t *size, struct ls_err *e)
 {
-	const struct ls_call c = { &db->upkeep, 0 };
+	const struct ls_call c = { &db->snap_cancel, 0 };
 	const struct ls_put put = { .timestamp_ms =
 					db->view_info.timestamp_ms };
 	struct ls_upload *up = NULL;
@@ -69,6 +109,38 @@ upload(struct ls_db *db, uint64_t *size, struct ls_err *e)
 	return ls_upload_commit(up, e);
 }
 
+/* What is left of it: mu held. */
+static void
+settle(struct ls_db *db, enum ls_rc rc)
+{
+	bool again = rc == LS_EAGAIN || db->snap_stale ||
+		     (rc == LS_ECANCELED && db->goal == LS_GOAL_RUN);
+	uint64_t now = ls_sys->mono_ns();
+
+	db->view = NULL;
+	db->snap_lent = false;
+	db->snapshot = again;
+	db->snap_failed = false;
+	if (rc == LS_OK) {
+		db->wrote = (struct ls_ltx_header){ .flags = LS_LTX_NO_CHECKSUM,
+			.page_size = db->view_info.page_size,
+			.commit = db->view_info.commit,
+			.min_txid = 1,
+			.max_txid = db->view_info.txid,
+			.timestamp_ms = db->view_info.timestamp_ms,
+			.node_id = db->view_info.lineage };
+		db->snap_must = db->snap_must && again;
+		ls_db_due_maint(db, now);
+	} else if (!again) {
+		/* Ended for the sake of a stop, it is missed by nobody. */
+		db->snap_failed = rc != LS_ECANCELED || db->snap_must;
+		db->snap_after_ns = now + RETRY_SEC * LS_SEC;
+		ls_db_due_maint(db, db->snap_after_ns);
+	}
+	ls_db_due_remote(db, 0);
+	(void)pthread_cond_broadcast(&db->d->changed);
+}
+
 void
 ls_db_snapshot_step(struct ls_work *w)
 {
@@ -77,7 +149,7 @@ ls_db_snapshot_step(struct ls_work *w)
 	struct ls_daemon *d = db->d;
 	struct ls_err e = { 0 };
 	uint64_t size = 0;
-	enum ls_rc rc = wait_acked(db, &e);
+	enum ls_rc rc = check(db, &e);
 
 	if (rc == LS_OK)
 		rc = upload(db, &size, &e);
@@ -86,26 +158,10 @@ ls_db_snapshot_step(struct ls_work *w)
 		ls_info("snapshot complete",
 		    LS_ATTRS(LS_S("db", db->name),
 			LS_T("txid", db->view_info.txid), LS_U("size", size)));
-	else if (rc != LS_ECANCELED)
+	else if (rc != LS_ECANCELED && rc != LS_EAGAIN)
 		ls_db_failed(db, &db->snap_limit, "snapshot failed", &e);
 	(void)pthread_mutex_lock(&d->mu);
-	db->view = NULL;
-	db->snap_lent = false;
-	if (rc == LS_OK)
-		db->wrote = (struct ls_ltx_header){ .flags = LS_LTX_NO_CHECKSUM,
-			.page_size = db->view_info.page_size,
-			.commit = db->view_info.commit,
-			.min_txid = 1,
-			.max_txid = db->view_info.txid,
-			.timestamp_ms = db->view_info.timestamp_ms,
-			.node_id = db->view_info.lineage };
-	ls_db_due_maint(db, 0);
-	db->snapshot = rc == LS_EAGAIN;
-	/* Ended for the sake of a stop, it is missed by nobody. */
-	db->snap_failed = rc != LS_OK && rc != LS_EAGAIN &&
-			  (rc != LS_ECANCELED || d->opts.force_snapshot);
-	ls_db_due_remote(db, 0);
-	(void)pthread_cond_broadcast(&d->changed);
+	settle(db, rc);
 	(void)pthread_mutex_unlock(&d->mu);
 	ls_daemon_wake(d);
 }

@@ -12,6 +12,7 @@ struct lane {
 	pthread_cond_t more;
 	struct ls_work *head, **tail;
 	unsigned max, started, idle;
+	unsigned queued; /* an idle thread may be promised one already */
 	pthread_t thread[MOST];
 };
 
@@ -40,6 +41,7 @@ worker(void *v)
 		l->head = w->next;
 		if (l->head == NULL)
 			l->tail = &l->head;
+		l->queued--;
 		(void)pthread_mutex_unlock(&p->mu);
 		w->run(w);
 		(void)pthread_mutex_lock(&p->mu);
@@ -105,7 +107,7 @@ ls_pool_push(struct ls_pool *p, enum ls_lane lane, struct ls_work *w)
 	w->next = NULL;
 	*l->tail = w;
 	l->tail = &w->next;
-	if (l->idle == 0)
+	if (++l->queued > l->idle)
 		(void)start_one(l);
 	(void)pthread_cond_signal(&l->more);
 	(void)pthread_mutex_unlock(&p->mu);

@@ -21,11 +21,15 @@ ls_stop_db(struct ls_db *db)
 		return;
 	db->goal = LS_GOAL_STOP;
 	db->local_done = db->remote_done = db->closed = db->gave_up = false;
-	db->snapshot = db->d->opts.force_snapshot;
+	db->snap_must |= db->d->opts.force_snapshot;
+	db->snapshot = db->snap_must && !db->snap_lent;
 	db->retain_wanted = db->d->opts.enforce_retention;
 	db->snap_failed = db->retain_due = db->retain_failed = false;
-	if (!db->snapshot && !db->retain_wanted)
+	if (!db->retain_wanted)
 		ls_cancel_set(&db->upkeep);
+	if (!db->snap_must)
+		ls_cancel_set(&db->snap_cancel);
+	ls_db_snapshot_go(db);
 	ls_db_due_local(db, 0);
 }
 
@@ -37,6 +41,7 @@ ls_daemon_stop(struct ls_daemon *d)
 	(void)pthread_mutex_lock(&d->mu);
 	if (d->stop_calls++ == 0) {
 		d->stopping = true;
+		d->suspending = false;
 		d->stop_deadline_ns =
 		    now +
 		    LS_MAX((uint64_t)d->cfg.shutdown_sync_timeout_ns, LS_SEC);
@@ -61,6 +66,8 @@ give_up(struct ls_daemon *d)
 		struct ls_db *db = d->db[i];
 
 		ls_cancel_set(&db->upkeep);
+		ls_cancel_set(&db->snap_cancel);
+		ls_db_snapshot_go(db);
 		if (db->closed || (db->local_done && db->remote_done))
 			continue;
 		db->gave_up = true;
@@ -146,7 +153,7 @@ ls_daemon_hangs(struct ls_daemon *d)
 	(void)pthread_mutex_lock(&d->mu);
 	for (size_t i = 0; i < d->n; i++)
 		hangs |= d->db[i]->local_lent || d->db[i]->remote_lent ||
-			 d->db[i]->snap_lent;
+			 d->db[i]->snap_lent || d->db[i]->maint_lent;
 	(void)pthread_mutex_unlock(&d->mu);
 	return hangs;
 }

@@ -17,7 +17,7 @@
 static const char magic[4] = { 'L', 'T', 'X', '1' };
 static const char tag[4] = { 'L', 'S', 'D', '1' };
 
-enum { TAG_AT = 80, DB_CHECKSUM_AT = 84 };
+enum { TAG_AT = 80, DB_CHECKSUM_AT = 84, WAL_SUM_AT = 92 };
 
 bool
 ls_page_size_valid(uint64_t n)
@@ -53,6 +53,8 @@ ls_ltx_header_encode(
 		return;
 	memcpy(out + TAG_AT, tag, 4);
 	ls_put_be64(out + DB_CHECKSUM_AT, h->db_checksum);
+	ls_put_be32(out + WAL_SUM_AT, h->wal_sum[0]);
+	ls_put_be32(out + WAL_SUM_AT + 4, h->wal_sum[1]);
 }
 
 static enum ls_rc
@@ -139,8 +141,11 @@ ls_ltx_header_decode(
 		.node_id = ls_be64(p + 72),
 		.has_db_checksum = memcmp(p + TAG_AT, tag, 4) == 0,
 	};
-	if (d.has_db_checksum)
+	if (d.has_db_checksum) {
 		d.db_checksum = ls_be64(p + DB_CHECKSUM_AT);
+		d.wal_sum[0] = ls_be32(p + WAL_SUM_AT);
+		d.wal_sum[1] = ls_be32(p + WAL_SUM_AT + 4);
+	}
 	if ((rc = ls_ltx_header_check(&d, e)) != LS_OK)
 		return rc;
 	*h = d;

@@ -53,6 +53,10 @@ struct ls_ltx_header {
 	 * page checksum): compare with it set in both. */
 	bool has_db_checksum;
 	uint64_t db_checksum;
+	/* Ours, behind the checksum: the WAL's running checksum at the end of
+	 * the window that wal_offset and wal_size name; 0, 0 = unknown. It is
+	 * written only beside a database checksum. */
+	uint32_t wal_sum[2];
 };
 
 bool ls_page_size_valid(uint64_t n);

@@ -9,6 +9,8 @@
  */
 #include "vfs/guest.h"
 
+#include "base/sys.h"
+
 #include <time.h>
 
 enum { STACK = 512 << 10 };
@@ -42,12 +44,16 @@ ls_guest_cond(pthread_cond_t *c)
 	(void)pthread_condattr_destroy(&a);
 }
 
+/* The condition's clock is the real one, until_ns one of the seam's. */
 void
 ls_guest_wait(pthread_cond_t *c, pthread_mutex_t *mu, uint64_t until_ns)
 {
-	struct timespec ts = { (time_t)(until_ns / 1000000000u),
-		(long)(until_ns % 1000000000u) };
+	uint64_t now = ls_sys->mono_ns();
+	uint64_t at = ls_sys_real.mono_ns();
+	struct timespec ts;
 
+	at += until_ns > now ? until_ns - now : 0;
+	ts = (struct timespec){ (time_t)(at / LS_SEC), (long)(at % LS_SEC) };
 	(void)pthread_cond_timedwait(c, mu, &ts);
 }
 

@@ -272,8 +272,8 @@ class Life:
             self.kill_writers()
             n = min(n, self.counter(self.copy()))
         self.case.assertGreaterEqual(
-            got, n, f"acknowledged {(died - t) / SECOND:.3f} s before the "
-            "daemon died, and not in the replica")
+            got, n, f"acknowledged {(died - t) / SECOND:.3f} s ago, and not "
+            "in the replica")
         self.promised += 1
         self.measure(got, died)
         out.unlink()
@@ -374,11 +374,12 @@ class Life:
         wait_until(lambda: self.acks.stat().st_size > 1600, 20, "a load")
         self.d.start()
         self.synced_at = time.monotonic_ns()
-        for _ in range(samples):
-            self.pause(0.1, 0.4)
+
+        def enough():
             self.promise(time.monotonic_ns())
+            return self.promised >= samples
+        wait_until(enough, 60, "moments to look at", 0.25)
         self.kill_writers()
-        self.case.assertGreater(self.promised, samples // 2)
         self.case.assertEqual(self.d.stop(), 0)
 
     def run(self, rounds):
@@ -420,7 +421,7 @@ class Rounds(Case):
 
     def test_nothing_is_older_than_a_second(self):
         for seed in range(4):
-            Life(self, 1 + 3 * seed).watch(16)
+            Life(self, 1 + 3 * seed).watch(10)
 
     def test_rounds(self):
         first = int(SEED or random.SystemRandom().randrange(1 << 30))

@@ -108,8 +108,10 @@ class Two(Case):
                 time.sleep(rng.uniform(0.5, 1.2))  # compaction, retention
             first.start()
             one.commit(), two.commit()
-        wait_until(lambda: LOSER.search(da.text() + db.text()), 20,
-                   f"word of the loser ({kind})")
+        def heard():
+            one.commit(1), two.commit(1)
+            return LOSER.search(da.text() + db.text())
+        wait_until(heard, 20, f"word of the loser ({kind})", 0.3)
         time.sleep(rng.uniform(0, 1.5))  # its life
         one.commit(1), two.commit(1)
         states = [d.stop() for d in (da, db)]

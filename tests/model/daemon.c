@@ -36,7 +36,8 @@ publish(struct world *w, const struct spool *file, const struct state *want)
 static void
 flush(struct world *w)
 {
-	w->synced = w->live;
+	if (rules.sync_first)
+		w->synced = w->live;
 }
 
 static struct spool
@@ -155,8 +156,7 @@ step_frames(struct world *w, const struct header *h, bool locked,
 	sum = at.sum;
 	if (!scan(w, w->wal.salt, at.n, to, &sum))
 		return GAP;
-	if (rules.mxframe && w->wal.f[to - 1].salt != 0 &&
-	    sum != h->sum)
+	if (rules.mxframe && w->wal.f[to - 1].salt != 0 && sum != h->sum)
 		return GAP;
 	f = file_of(w, at.n, to, h->salt);
 	f.sum = rules.mxframe ? h->sum : sum;
@@ -201,8 +201,7 @@ save(struct world *w)
 {
 	const struct header *h = &w->idx[0];
 
-	if (rules.sync_first)
-		flush(w);
+	flush(w);
 	if (!torn(w) && h->mx == 0 && at_position(w, h)) {
 		bool filed = h->salt != 0 && w->wal.salt == h->salt;
 
@@ -214,8 +213,7 @@ save(struct world *w)
 	w->rec_ahead = 0;
 	w->has_rec = 1;
 	w->db_written = 0;
-	w->synced.fits = rules.sync_first ||
-			 memcmp(&w->synced, &w->live, sizeof w->live) == 0;
+	w->synced.fits = rules.sync_first;
 	w->live.fits = true;
 }
 
@@ -240,7 +238,7 @@ prove_record(const struct world *w, const struct header *h)
 	    (r->n > w->wal.n || f->salt != r->salt || f->sum != r->sum))
 		return UNPROVEN;
 	if (h->salt == r->salt)
-		return h->mx >= r->n || !rules.mx_covers_n ? SAME : UNPROVEN;
+		return h->mx >= r->n ? SAME : UNPROVEN;
 	if (rules.next_salt && h->salt >> 8 != (r->salt >> 8) + 1)
 		return UNPROVEN;
 	if (w->wal.n != w->rec_size)
@@ -249,6 +247,8 @@ prove_record(const struct world *w, const struct header *h)
 		return w->db_written && rules.unwritten ? UNPROVEN : NEXT;
 	if (rules.next_frame && (f[1].salt == r->salt || f[1].salt == 0))
 		return UNPROVEN;
+	if (rules.next_older && f[1].salt == h->salt)
+		return UNPROVEN; /* N + 1 written anew, N not: lost on the way */
 	return NEXT;
 }
 
@@ -394,8 +394,8 @@ labelled(const struct world *w)
 	enum got got = GOT;
 
 	if (!at_position(w, &w->h))
-		got = w->pin == 0 ? GAP
-				  : step_frames(&n, &w->h, false, &w->seen);
+		got =
+		    w->pin == 0 ? GAP : step_frames(&n, &w->h, false, &w->seen);
 	if (got != GOT || !at_position(&n, &w->h)) {
 		n.due = got == GAP;
 		back_to_work(&n);
@@ -559,8 +559,7 @@ check(const struct world *w)
 {
 	struct state now;
 
-	if (w->d != D_HOT || w->due || torn(w) ||
-	    !at_position(w, &w->idx[0]))
+	if (w->d != D_HOT || w->due || torn(w) || !at_position(w, &w->idx[0]))
 		return;
 	now = logical(w, &w->idx[0]);
 	if (!same_state(&now, &w->live.img))

@@ -24,20 +24,62 @@ static unsigned depth, deepest, found_depth;
 static const char *found_path[DEPTH];
 
 static const struct bounds worlds[] = {
-	{ .name = "checkpoints", .commits = 3, .crashes = 1, .ckpts = 1,
-	    .slots = 3, .pages = 2, .reader = true, .pairs = true },
-	{ .name = "park and wake", .commits = 4, .ckpts = 1, .closes = 1,
-	    .app_ckpts = 2, .limits = 1, .slots = 3, .pages = 2,
+	{ .name = "checkpoints",
+	    .commits = 3,
+	    .crashes = 1,
+	    .ckpts = 1,
+	    .slots = 3,
+	    .pages = 2,
+	    .reader = true,
+	    .pairs = true },
+	{ .name = "park and wake",
+	    .commits = 4,
+	    .ckpts = 1,
+	    .closes = 1,
+	    .app_ckpts = 2,
+	    .limits = 1,
+	    .slots = 3,
+	    .pages = 2,
 	    .redraw = true },
-	{ .name = "restarted twice", .commits = 5, .closes = 1,
-	    .app_ckpts = 2, .ckpts = 1, .slots = 3, .pages = 2,
-	    .pairs = true, .atomic = true },
-	{ .name = "power", .commits = 4, .kills = 1, .powers = 1,
-	    .slots = 3, .pages = 3 },
-	{ .name = "sizes", .commits = 4, .ckpts = 1, .kills = 1, .slots = 5,
-	    .pages = 3, .resize = true, .atomic = true },
-	{ .name = "unsummed frames", .commits = 4, .crashes = 1, .ckpts = 1,
-	    .slots = 4, .pages = 2, .bugs = 1 },
+	{ .name = "restarted twice",
+	    .commits = 5,
+	    .closes = 1,
+	    .app_ckpts = 2,
+	    .ckpts = 1,
+	    .slots = 3,
+	    .pages = 2,
+	    .pairs = true,
+	    .atomic = true },
+	{ .name = "power",
+	    .commits = 4,
+	    .kills = 1,
+	    .powers = 1,
+	    .slots = 3,
+	    .pages = 3 },
+	{ .name = "power and checkpoints",
+	    .commits = 4,
+	    .ckpts = 1,
+	    .kills = 1,
+	    .powers = 1,
+	    .app_ckpts = 1,
+	    .slots = 3,
+	    .pages = 2,
+	    .atomic = true },
+	{ .name = "sizes",
+	    .commits = 4,
+	    .ckpts = 1,
+	    .kills = 1,
+	    .slots = 5,
+	    .pages = 3,
+	    .resize = true,
+	    .atomic = true },
+	{ .name = "unsummed frames",
+	    .commits = 4,
+	    .crashes = 1,
+	    .ckpts = 1,
+	    .slots = 4,
+	    .pages = 2,
+	    .bugs = 1 },
 };
 
 void
@@ -151,10 +193,10 @@ explore(const struct bounds *b)
 static bool
 without(const char *name)
 {
-#define X(id, text)                     \
-	if (strcmp(name, text) == 0) {  \
-		rules.id = false;       \
-		return true;            \
+#define X(id, text)                    \
+	if (strcmp(name, text) == 0) { \
+		rules.id = false;      \
+		return true;           \
 	}
 	RULES(X)
 #undef X

@@ -174,8 +174,8 @@ begin(const struct world *w)
 		n.bugs = (uint8_t)(w->bugs - (k == UNSUMMED));
 		n.w_mine = again;
 		if (again) {
-			struct header h = { .salt = next_salt(
-						&n, w->idx[0].salt) };
+			struct header h = { .salt =
+						next_salt(&n, w->idx[0].salt) };
 			n.idx[0] = n.idx[1] = h;
 			n.backfilled = 0;
 		}

@@ -15,7 +15,7 @@ enum { PAGES = 3, SLOTS = 5, NOBODY = 0xff };
 
 struct frame { /* in the WAL file; salt 0 and size != 0: SQLite's bug */
 	uint32_t sum;
-	uint16_t salt; /* salt-1 << 8 | salt-2 */
+	uint16_t salt;			 /* salt-1 << 8 | salt-2 */
 	uint8_t page, size, val, pad[3]; /* size: 0 = no commit */
 };
 
@@ -79,7 +79,7 @@ struct world {
 	/* the daemon */
 	struct spool live, synced;
 	struct pos pos, rec;
-	struct header h; /* as it was read */
+	struct header h;   /* as it was read */
 	struct state seen; /* what a reader would have seen just then */
 	uint8_t rec_size, has_rec, d, due, may_restart, pin, park, quiet;
 	uint8_t db_written; /* since the record */
@@ -100,26 +100,26 @@ struct bounds {
 };
 extern const struct bounds *bounds;
 
-#define RULES(X)                                                             \
-	X(ckpt_lock, "ckpt-lock")                                            \
-	X(locked_not_busy, "locked-not-busy")                                \
-	X(tail_in_hook, "tail-capture-in-hook")                              \
-	X(header_in_hook, "header-check-in-hook")                            \
-	X(mxframe, "mxframe-not-scan")                                       \
-	X(zero_salts, "zero-salts-are-commits")                              \
-	X(shrink, "drop-above-a-shrink")                                     \
-	X(pin, "pin-in-phase-one")                                           \
-	X(below, "index-below-position")                                     \
-	X(frame_n, "proof-frame-n")                                          \
-	X(mx_covers_n, "proof1-mxframe-covers-n")                            \
-	X(next_frame, "proof2-frame-check")                                  \
-	X(next_salt, "proof2-salt-plus-one")                                 \
-	X(unwritten, "proof2-database-unwritten")                            \
-	X(filed, "proof-n0-header-in-file")                                  \
-	X(file_sum, "file-names-its-checksum")                               \
-	X(wake_lock, "write-lock-while-unpinned")                            \
-	X(sync_first, "sync-before-position")                                \
-	X(record_names, "record-names-its-file")                             \
+#define RULES(X)                                    \
+	X(ckpt_lock, "ckpt-lock")                   \
+	X(locked_not_busy, "locked-not-busy")       \
+	X(tail_in_hook, "tail-capture-in-hook")     \
+	X(header_in_hook, "header-check-in-hook")   \
+	X(mxframe, "mxframe-not-scan")              \
+	X(zero_salts, "zero-salts-are-commits")     \
+	X(shrink, "drop-above-a-shrink")            \
+	X(pin, "pin-in-phase-one")                  \
+	X(below, "index-below-position")            \
+	X(frame_n, "proof-frame-n")                 \
+	X(next_frame, "proof2-frame-check")         \
+	X(next_older, "proof2-next-frame-is-older") \
+	X(next_salt, "proof2-salt-plus-one")        \
+	X(unwritten, "proof2-database-unwritten")   \
+	X(filed, "proof-n0-header-in-file")         \
+	X(file_sum, "file-names-its-checksum")      \
+	X(wake_lock, "write-lock-while-unpinned")   \
+	X(sync_first, "sync-before-position")       \
+	X(record_names, "record-names-its-file")    \
 	X(no_truncate, "restart-not-truncate-when-parking")
 struct rules {
 #define X(id, text) bool id;
@@ -136,8 +136,8 @@ void violation(const char *what);
 bool torn(const struct world *w);
 uint32_t chain(uint32_t sum, const struct frame *f, uint16_t salt);
 uint32_t first_sum(uint16_t salt);
-struct state overlay(struct state s, const struct wal *wal, unsigned from,
-    unsigned to);
+struct state overlay(
+    struct state s, const struct wal *wal, unsigned from, unsigned to);
 struct state logical(const struct world *w, const struct header *h);
 void recover(struct world *w);
 /* Up to mxFrame, or as far as readers let it. */

@@ -25,7 +25,7 @@ sample(uint64_t txid)
 		.has_db_checksum = true,
 		.db_checksum = 0x8000000000000007,
 		.timestamp_ms = -8,
-		.acked_txid = 9 };
+		.db_mtime_ns = 9 };
 }
 
 static bool
@@ -41,7 +41,7 @@ same(const struct ls_posrec *a, const struct ls_posrec *b)
 	       a->has_db_checksum == b->has_db_checksum &&
 	       a->db_checksum == b->db_checksum &&
 	       a->timestamp_ms == b->timestamp_ms &&
-	       a->acked_txid == b->acked_txid;
+	       a->db_mtime_ns == b->db_mtime_ns;
 }
 
 TEST(posrec_round_trip)

@@ -408,7 +408,7 @@ TEST(bucket_made_anew_is_a_gap)
 		(void)snprintf(path, sizeof path, "%s", local_file(&a, 3));
 		if (error) {
 			fault_memory(0);
-			fault_arm(1, EIO);
+			fault_arm_from(1, EIO);
 			CHECK(ls_uploader_put(a.u, 3, path, NULL, &e) != LS_OK);
 			fault_disarm();
 			fault_memory(1);
