@@ -24,6 +24,7 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <sys/eventfd.h>
+#include <sys/resource.h>
 #include <sys/signalfd.h>
 #include <unistd.h>
 
@@ -39,6 +40,7 @@ struct run {
 	struct ls_daemon *d;
 	struct ls_control *control;
 	struct child child;
+	struct rlimit files; /* the limit of open files we were given */
 	int sig_fd;
 	struct ls_err child_err; /* it could not be started; rc LS_OK: it was */
 };
@@ -256,6 +258,8 @@ on_signal(void *arg)
 			on_child(r);
 		} else if (sig == SIGTSTP) {
 			ls_daemon_suspend(r->d);
+		} else if (sig == SIGCONT) {
+			ls_daemon_resume(r->d);
 		} else if (r->child.pid > 0) {
 			/* Its end stops us: the final sync has all it wrote. */
 			ls_info("signal received, sending to exec process",
@@ -273,7 +277,8 @@ on_signal(void *arg)
 static enum ls_rc
 take_signals(struct run *r, struct ls_err *e)
 {
-	static const int sigs[] = { SIGINT, SIGTERM, SIGHUP, SIGCHLD, SIGTSTP };
+	static const int sigs[] = { SIGINT, SIGTERM, SIGHUP, SIGCHLD, SIGTSTP,
+		SIGCONT };
 	sigset_t set;
 
 	(void)sigemptyset(&set);
@@ -287,6 +292,17 @@ take_signals(struct run *r, struct ls_err *e)
 
 /* ---- running ----------------------------------------------------------------*/
 
+/* A hot database has three descriptors, and at the start all are hot. The soft
+ * limit is for programs that use select(). */
+static void
+raise_files(const struct run *r)
+{
+	const struct rlimit all = { r->files.rlim_max, r->files.rlim_max };
+
+	if (r->files.rlim_max != 0)
+		(void)setrlimit(RLIMIT_NOFILE, &all);
+}
+
 static void
 on_ready(void *arg)
 {
@@ -296,8 +312,11 @@ on_ready(void *arg)
 	ls_notify("READY=1");
 	if (command == NULL || *command == '\0' || r->f.once)
 		return;
+	/* It gets the limit of open files that was meant for it. */
+	(void)setrlimit(RLIMIT_NOFILE, &r->files);
 	if (child_start(&r->child, command, &r->child_err) != LS_OK)
 		ls_daemon_stop(r->d);
+	raise_files(r);
 }
 
 static void
@@ -341,6 +360,8 @@ run_all(struct run *r, struct ls_err *e)
 		r->f.enforce_retention };
 	enum ls_rc rc;
 
+	if (getrlimit(RLIMIT_NOFILE, &r->files) == 0)
+		raise_files(r);
 	if ((rc = ls_capture_init(e)) != LS_OK ||
 	    (rc = ls_net_new(&r->net, e)) != LS_OK ||
 	    (rc = restore_missing(r, e)) != LS_OK ||

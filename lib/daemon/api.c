@@ -165,7 +165,8 @@ uploaded(struct ls_db *db, uint64_t deadline_ns, struct ls_err *e)
 	enum ls_rc rc = LS_OK;
 
 	while (rc == LS_OK && !ls_db_is_stored(db)) {
-		if (!db->remote_lent)
+		/* A rebase is the local step's; it makes the upload due. */
+		if (!db->remote_lent && !db->rebase)
 			ls_db_due_remote(
 			    db, db->remote_failures
 				    ? ls_sys->mono_ns() + 200 * LS_MS

@@ -17,7 +17,12 @@
 #include <sys/un.h>
 #include <unistd.h>
 
-enum { BODY_MAX = 64 * 1024, CONNECTIONS = 32, TIMEOUT_SEC = 30 };
+enum {
+	BODY_MAX = 64 * 1024,
+	CONNECTIONS = 32,
+	TIMEOUT_SEC = 30,
+	SILENT_SEC = 10 /* so long a client may take between two bytes */
+};
 
 struct ls_control {
 	struct ls_daemon *d;
@@ -312,6 +317,9 @@ run(struct call *c, const struct route *r, struct request *req)
 	char *text;
 
 	c->status = 200;
+	/* The request is there; it may take as long as it says. */
+	(void)ls_mhd.set_connection_option(
+	    c->conn, MHD_CONNECTION_OPTION_TIMEOUT, 0U);
 	if (r->method[0] == 'P') {
 		c->in =
 		    json_loadb((const char *)req->body.p, req->body.n, 0, &why);
@@ -421,6 +429,7 @@ ls_control_start(struct ls_daemon *d, const char *path, uint32_t mode,
 			MHD_USE_THREAD_PER_CONNECTION | MHD_USE_POLL,
 		    0, NULL, NULL, on_request, c, MHD_OPTION_LISTEN_SOCKET, fd,
 		    MHD_OPTION_CONNECTION_LIMIT, (unsigned)CONNECTIONS,
+		    MHD_OPTION_CONNECTION_TIMEOUT, (unsigned)SILENT_SEC,
 		    MHD_OPTION_NOTIFY_COMPLETED, on_done, NULL,
 		    MHD_OPTION_THREAD_STACK_SIZE, (size_t)256 * 1024,
 		    MHD_OPTION_END);

@@ -281,6 +281,7 @@ on_event(void *arg, void *owner)
 	 * this makes due has ended, so that a busy database wakes us once a
 	 * step and not once a write. */
 	db->stirred = true;
+	db->armed = false;
 	stir(db, ls_sys->mono_ns());
 }
 
@@ -299,9 +300,12 @@ watch_folder(struct ls_daemon *d, struct ls_db *db)
 {
 	struct ls_err e = { 0 };
 
-	if (db->watched || db->watch_refused)
+	if (db->watch_refused)
 		return;
+	/* Each time: the folder may be another one now, or a link's target. */
 	db->watched = ls_watch_db(d->watch, db->conf.path, db, &e) == LS_OK;
+	if (db->watched && db->file != NULL)
+		db->watched = ls_watch_db(d->watch, db->file, db, &e) == LS_OK;
 	db->watch_refused = !db->watched && e.rc != LS_ENOTFOUND;
 	if (db->watch_refused)
 		ls_warn("cannot watch the folder, looking every second instead",
@@ -321,8 +325,8 @@ arm_returned(struct ls_daemon *d, uint64_t now)
 		if (db->goal == LS_GOAL_STOP || d->opts.once)
 			continue;
 		watch_folder(d, db);
-		if (!ls_watch_arm(d->watch, db->conf.path, db) &&
-		    db->watch_refused && !db->local_lent)
+		db->armed = ls_watch_arm(d->watch, ls_db_file(db), db);
+		if (!db->armed && db->watch_refused && !db->local_lent)
 			ls_db_due_local(db, now + LS_SEC);
 		if (db->hot && !db->local_lent && ls_capture_changed(db->cap))
 			stir(db, now);
@@ -446,6 +450,24 @@ ls_daemon_suspend(struct ls_daemon *d)
 	ls_daemon_wake(d);
 }
 
+/* mu held. */
+static void
+go_on(struct ls_daemon *d)
+{
+	d->suspending = false;
+	for (size_t i = 0; i < d->n; i++)
+		ls_db_due_local(d->db[i], 0);
+}
+
+void
+ls_daemon_resume(struct ls_daemon *d)
+{
+	(void)pthread_mutex_lock(&d->mu);
+	if (d->suspending)
+		go_on(d);
+	(void)pthread_mutex_unlock(&d->mu);
+}
+
 /* Once no guard is held: stop here, and go on from here. mu held. */
 static void
 suspend(struct ls_daemon *d)
@@ -456,9 +478,7 @@ suspend(struct ls_daemon *d)
 		if (d->db[i]->local_lent)
 			return;
 	(void)raise(SIGSTOP);
-	d->suspending = false;
-	for (size_t i = 0; i < d->n; i++)
-		ls_db_due_local(d->db[i], 0);
+	go_on(d);
 }
 
 static enum ls_rc
@@ -496,6 +516,18 @@ handle(struct ls_daemon *d, int fd)
 	}
 }
 
+/* Not at every turn: a busy daemon has thousands a second. */
+static void
+tell_watchdog(struct ls_daemon *d, uint64_t now)
+{
+	uint64_t dog = ls_notify_watchdog_ns();
+
+	if (dog == 0 || now < d->dog_ns)
+		return;
+	d->dog_ns = now + dog / 4; /* the loop wakes after dog at the latest */
+	ls_notify("WATCHDOG=1");
+}
+
 static void
 loop(struct ls_daemon *d, int ep)
 {
@@ -515,7 +547,7 @@ loop(struct ls_daemon *d, int ep)
 		tell_ready(d);
 		ms = timeout_ms(d, next, now);
 		(void)pthread_mutex_unlock(&d->mu);
-		ls_notify("WATCHDOG=1");
+		tell_watchdog(d, now);
 		if (over)
 			break;
 		n = epoll_wait(ep, ev, LS_COUNT(ev), ms);

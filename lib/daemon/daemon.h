@@ -38,6 +38,8 @@ void ls_daemon_stop(struct ls_daemon *d);
  * SIGSTOP to the process, and go on when it continues. A stopped process that
  * held a guard would keep the application from recovering a torn wal-index. */
 void ls_daemon_suspend(struct ls_daemon *d);
+/* SIGCONT came: when it was sooner than the stop, there is none. */
+void ls_daemon_resume(struct ls_daemon *d);
 /* A descriptor of the caller's (a signalfd) to be polled by ls_daemon_run;
  * ready is called on its thread. Before ls_daemon_run. */
 void ls_daemon_poll(

@@ -42,7 +42,14 @@ ls_db_free(struct ls_db *db)
 	ls_replica_free(db->replica);
 	ls_store_free(db->store);
 	ls_db_config_fini(&db->conf);
+	ls_free(db->file);
 	ls_free(db);
+}
+
+const char *
+ls_db_file(const struct ls_db *db)
+{
+	return db->file != NULL ? db->file : db->conf.path;
 }
 
 enum ls_rc

@@ -28,6 +28,8 @@ struct ls_db {
 	struct ls_daemon *d;
 	struct ls_db_config conf;
 	const char *name; /* base name of the database, for the log */
+	char *file; /* what a link at conf.path leads to: -wal and -shm lie
+		     * there; NULL: it is no link. Set under d->mu */
 
 	/* the local part */
 	struct ls_capture *cap;
@@ -73,6 +75,7 @@ struct ls_db {
 	uint64_t remote_since_ns; /* lent since; mono */
 	struct ls_log_limit slow_limit;
 	bool watched, watch_refused; /* its folder is; cannot be */
+	bool armed;		     /* the one-shot watch is, and unspent */
 	bool returned; /* in d->returned: its watch is to be armed */
 	struct ls_db *next_returned;
 	bool hot;	  /* cap is open: guard held */
@@ -150,6 +153,7 @@ struct ls_daemon {
 	uint64_t tick_ns;	/* when the guards are looked at next */
 	uint64_t tick_step_ns;	/* ... and how long after that again */
 	uint64_t slow_ns;	/* when slow replicas are looked for next */
+	uint64_t dog_ns;	/* when the watchdog is told next */
 	size_t remote_n;	/* remote steps under way */
 	bool suspending;
 	bool stopping;
@@ -179,6 +183,7 @@ void ls_db_due_maint(struct ls_db *db, uint64_t due_ns);
 enum ls_rc ls_db_new(struct ls_daemon *d, struct ls_db_config *conf,
     struct ls_db **out, struct ls_err *e) LS_MUST_CHECK; /* takes *conf */
 void ls_db_free(struct ls_db *db);
+const char *ls_db_file(const struct ls_db *db);
 /* A step came to its end and the other side is well too: what failed before is
  * over, but for what the end has to tell. mu held. */
 void ls_db_well(struct ls_db *db);

@@ -184,6 +184,7 @@ based(struct ls_db *db, const struct ls_base *base)
 	struct ls_capture_pos pos;
 
 	ls_capture_position(db->cap, &pos);
+	db->safe = 0; /* numbered anew */
 	(void)pthread_mutex_lock(&d->mu);
 	db->rebase = db->gone = db->diverged = db->compare = false;
 	/* (3) */

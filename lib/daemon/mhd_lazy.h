@@ -13,6 +13,7 @@
 #define LS_MHD_CALLS(X)                                           \
 	X(start_daemon)                                           \
 	X(stop_daemon)                                            \
+	X(set_connection_option)                                  \
 	X(lookup_connection_value) X(create_response_from_buffer) \
 	    X(add_response_header) X(queue_response) X(destroy_response)
 /* clang-format on */

@@ -33,6 +33,12 @@ ls_stop_db(struct ls_db *db)
 	ls_db_due_local(db, 0);
 }
 
+static uint64_t
+limit(const struct ls_daemon *d)
+{
+	return LS_MAX((uint64_t)d->cfg.shutdown_sync_timeout_ns, LS_SEC);
+}
+
 void
 ls_daemon_stop(struct ls_daemon *d)
 {
@@ -42,9 +48,7 @@ ls_daemon_stop(struct ls_daemon *d)
 	if (d->stop_calls++ == 0) {
 		d->stopping = true;
 		d->suspending = false;
-		d->stop_deadline_ns =
-		    now +
-		    LS_MAX((uint64_t)d->cfg.shutdown_sync_timeout_ns, LS_SEC);
+		d->stop_deadline_ns = now + limit(d);
 		for (size_t i = 0; i < d->n; i++)
 			ls_stop_db(d->db[i]);
 		d->stop_ns = now;
@@ -92,16 +96,32 @@ ls_stop_if_locked(struct ls_daemon *d)
 	return true;
 }
 
+/* Is something being done, and nothing failing? mu held. */
+static bool
+works(const struct ls_db *db)
+{
+	return !db->closed && db->local_failures == 0 &&
+	       db->remote_failures == 0 &&
+	       (db->local_lent || db->remote_lent || db->snap_lent ||
+		   db->maint_lent);
+}
+
 bool
 ls_stop_turn(struct ls_daemon *d, uint64_t now)
 {
-	bool open = false;
+	bool open = false, busy = false;
 
-	for (size_t i = 0; i < d->n; i++)
+	for (size_t i = 0; i < d->n; i++) {
 		open |= !d->db[i]->closed || d->db[i]->remote_lent ||
 			d->db[i]->maint_lent;
+		busy |= works(d->db[i]);
+	}
 	if (!open)
 		return true;
+	/* With -once the work itself is the final sync, and may be a first copy
+	 * of any size: its time runs from when it no longer gets on. */
+	if (d->opts.once && d->stop_calls == 1 && busy)
+		d->stop_deadline_ns = now + limit(d);
 	if (now >= d->stop_deadline_ns)
 		give_up(d);
 	return now >= d->stop_deadline_ns + GRACE_SEC * LS_SEC;

@@ -217,14 +217,30 @@ folder_event(struct ls_watch *w, const struct inotify_event *ev,
 	}
 }
 
-/* Events were lost, or a folder went: everybody looks. */
+/* Events were lost: everybody looks. */
 static void
-all(struct ls_watch *w, int wd, ls_watch_fn *fn, void *arg)
+all(struct ls_watch *w, ls_watch_fn *fn, void *arg)
 {
 	for (size_t i = 0; i < w->slots; i++)
 		for (struct entry *en = w->slot[i]; en != NULL; en = en->next)
-			if (wd < 0 || en->wd == wd)
-				fn(arg, en->owner);
+			fn(arg, en->owner);
+}
+
+/* A kernel watch is no more. Its owners look, and watch anew what is there. */
+static void
+gone(struct ls_watch *w, int wd, ls_watch_fn *fn, void *arg)
+{
+	for (size_t i = 0; i < w->slots; i++)
+		for (struct entry **p = &w->slot[i]; *p != NULL;) {
+			void *owner = (*p)->owner;
+
+			if ((*p)->wd != wd) {
+				p = &(*p)->next;
+				continue;
+			}
+			drop(w, p);
+			fn(arg, owner);
+		}
 }
 
 static void
@@ -234,11 +250,11 @@ one_event(struct ls_watch *w, const struct inotify_event *ev, ls_watch_fn *fn,
 	struct entry **p;
 
 	if (ev->mask & IN_Q_OVERFLOW) {
-		all(w, -1, fn, arg);
+		all(w, fn, arg);
 		return;
 	}
-	if (ev->mask & (IN_DELETE_SELF | IN_MOVE_SELF))
-		all(w, ev->wd, fn, arg);
+	if (ev->mask & IN_MOVE_SELF) /* the path leads elsewhere now */
+		(void)inotify_rm_watch(w->fd, ev->wd);
 	p = find(w, ev->wd, "", NULL);
 	if (*p != NULL) {
 		void *owner = (*p)->owner;
@@ -248,6 +264,8 @@ one_event(struct ls_watch *w, const struct inotify_event *ev, ls_watch_fn *fn,
 		}
 	} else if (ev->len > 0) {
 		folder_event(w, ev, fn, arg);
+	} else if (ev->mask & IN_IGNORED) {
+		gone(w, ev->wd, fn, arg);
 	}
 }
 

@@ -5,7 +5,10 @@
  *     lower levels still fill today and no compaction will ever fill again.
  *     (tests: verify_names_the_gap, verify_sees_a_hole_that_sources_fill)
  * (2) WHAT RETENTION LEAVES IS NO HOLE: files that end before the first full
- *     copy, level-0 files that level 1 has. (test: verify_after_retention)
+ *     copy, level-0 files that level 1 has. Upstream's retention cuts level 0
+ *     inside a file of level 1: what is left up to that file's end has no plan,
+ *     but nothing is lost. A hole behind the cut is one. (tests:
+ *     verify_after_retention, verify_after_upstreams_retention)
  * (3) THE NEWEST STATE IS COMPLETE, by the same code that restores it.
  *     (test: verify_finds_missing_pages)
  * Not here: the bytes of pages (a restore reads them all: `verify -deep`).
@@ -87,20 +90,43 @@ point_before(const struct ls_points *p, uint64_t txid)
 	return last;
 }
 
+/* (2): are these TXIDs in a file of a higher level that a plan reaches? */
+static bool
+held_above(const struct ls_files *all, const struct ls_points *p, int level,
+    uint64_t min, uint64_t max)
+{
+	for (size_t i = 0; i < all->n; i++) {
+		const struct ls_file *f = &all->v[i];
+
+		if (f->level > level && f->level != LS_SNAPSHOT_LEVEL &&
+		    f->min_txid <= min && f->max_txid >= max &&
+		    ls_points_have(p, f->max_txid))
+			return true;
+	}
+	return false;
+}
+
 /* Files that no plan reaches, behind the first full copy. */
 static enum ls_rc
 look_behind(const struct ls_files *all, const struct ls_points *p,
     struct ls_verified *v, struct ls_err *e)
 {
 	uint64_t first = p->n ? p->v[0].txid : 0;
+	uint64_t begin = 0; /* of the level; 0: a hole lies between */
 	enum ls_rc rc = LS_OK;
 
 	for (size_t i = 0; rc == LS_OK && i < all->n; i++) {
 		const struct ls_file *f = &all->v[i];
 		uint64_t at;
 
+		if (i == 0 || f[-1].level != f->level)
+			begin = f->min_txid;
+		else if (f->min_txid > f[-1].max_txid + 1)
+			begin = 0;
 		if ((p->n != 0 && f->max_txid < first) ||
-		    ls_points_have(p, f->max_txid))
+		    ls_points_have(p, f->max_txid) ||
+		    (begin != 0 &&
+			held_above(all, p, f->level, begin, f->max_txid)))
 			continue;
 		at = point_before(p, f->max_txid);
 		if (f->min_txid > at && f->min_txid - at > 1)

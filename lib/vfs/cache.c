@@ -193,20 +193,26 @@ drop(struct ls_cache *c, uint32_t i)
 
 /* ---- growing --------------------------------------------------------------*/
 
+/* Room for cap slots in the arrays: all of it or nothing. */
 static bool
 grow_table(struct ls_cache *c, uint32_t cap)
 {
-	struct slot *v = ls_realloc(c->v, cap * sizeof *v);
-	uint32_t heads = 64, *h;
+	uint32_t heads = LS_MAX(c->nheads, 64u);
+	uint32_t *h = NULL;
+	struct slot *v;
 
-	if (v == NULL)
-		return false;
-	c->v = v;
-	c->cap = cap;
 	while (heads < cap)
 		heads *= 2;
-	if (heads == c->nheads || (h = ls_alloc(heads * sizeof *h)) == NULL)
-		return c->nheads > 0;
+	if (heads != c->nheads && (h = ls_alloc(heads * sizeof *h)) == NULL)
+		return false;
+	if ((v = ls_realloc(c->v, cap * sizeof *v)) == NULL) {
+		ls_free(h);
+		return false;
+	}
+	c->v = v;
+	c->cap = cap;
+	if (h == NULL)
+		return true;
 	ls_free(c->head);
 	c->head = h;
 	c->nheads = heads;

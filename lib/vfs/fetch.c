@@ -22,7 +22,7 @@
 #include "vfs/guest.h"
 
 enum {
-	WORKERS = 6,
+	WORKERS = 4,
 	QUEUE_MOST = 64,
 	BLOCK_MOST = 2 << 20,
 	HOLE = 64, /* pages of other files that a block reaches across */
@@ -248,25 +248,31 @@ unpack(struct ls_fetch *f, struct block *b, struct ls_span bytes,
 	return rc;
 }
 
+/* buf: of whoever runs it, so that a worker does not give back and take a
+ * megabyte for every block. */
 static enum ls_rc
 run(struct ls_fetch *f, struct block *b, const struct asked *a,
-    const struct ls_call *c, struct ls_err *e)
+    struct ls_buf *buf, const struct ls_call *c, struct ls_err *e)
 {
-	struct ls_buf buf = LS_BUF_INIT((size_t)(b->end - b->off));
 	struct ls_get g = { .off = b->off,
 		.len = b->end - b->off,
 		.if_match = b->file->etag[0] ? b->file->etag : NULL };
 	struct ls_quiet q;
 	enum ls_rc rc;
 
+	ls_buf_clear(buf);
+	buf->max = (size_t)g.len;
+	if (buf->cap > buf->max)
+		buf->max = buf->cap;
+	if ((rc = ls_buf_reserve(buf, (size_t)g.len, e)) != LS_OK)
+		return rc;
 	ls_quiet_begin(&q);
-	rc = ls_store_get(f->st, b->file->key, &g, &buf, NULL, c, e);
+	rc = ls_store_get(f->st, b->file->key, &g, buf, NULL, c, e);
 	ls_quiet_end(&q);
 	(void)atomic_fetch_add(&f->n[0], 1);
-	(void)atomic_fetch_add(&f->n[2], buf.n);
+	(void)atomic_fetch_add(&f->n[2], buf->n);
 	if (rc == LS_OK)
-		rc = unpack(f, b, ls_buf_span(&buf), a, e);
-	ls_buf_free(&buf);
+		rc = unpack(f, b, ls_buf_span(buf), a, e);
 	return rc;
 }
 
@@ -340,12 +346,12 @@ wait_for(struct ls_fetch *f, struct block *b)
 
 static enum ls_rc
 run_own(struct ls_fetch *f, struct block *b, const struct asked *a,
-    const struct ls_call *c, struct ls_err *e)
+    struct ls_buf *buf, const struct ls_call *c, struct ls_err *e)
 {
 	enum ls_rc rc;
 
 	(void)pthread_mutex_unlock(&f->mu);
-	rc = run(f, b, a, c, e);
+	rc = run(f, b, a, buf, c, e);
 	(void)pthread_mutex_lock(&f->mu);
 	finish(f, b, rc);
 	return rc;
@@ -357,6 +363,7 @@ ls_fetch_page(struct ls_fetch *f, struct ls_ver *v, uint32_t pgno, size_t span,
 {
 	struct ls_call call = { &f->cancel, c ? c->deadline_ns : 0 };
 	struct asked a = { .pgno = pgno, .out = out };
+	struct ls_buf buf = LS_BUF_INIT(0);
 	struct ls_where w;
 	struct block *b;
 	bool waited = false;
@@ -394,10 +401,11 @@ ls_fetch_page(struct ls_fetch *f, struct ls_ver *v, uint32_t pgno, size_t span,
 	} else {
 		start(f, b);
 	}
-	rc = run_own(f, b, &a, &call, e);
+	rc = run_own(f, b, &a, &buf, &call, e);
 out:
 	(void)atomic_fetch_sub(&f->waiting, 1);
 	(void)pthread_mutex_unlock(&f->mu);
+	ls_buf_free(&buf);
 	return rc;
 }
 
@@ -417,6 +425,7 @@ static void *
 worker(void *arg)
 {
 	struct ls_fetch *f = arg;
+	struct ls_buf buf = LS_BUF_INIT(0);
 	struct block *b;
 
 	(void)pthread_mutex_lock(&f->mu);
@@ -431,9 +440,10 @@ worker(void *arg)
 		}
 		start(f, b);
 		c.deadline_ns = ls_sys->mono_ns() + WORKER_SECONDS * LS_SEC;
-		(void)run_own(f, b, NULL, &c, NULL); /* (5) */
+		(void)run_own(f, b, NULL, &buf, &c, NULL); /* (5) */
 	}
 	(void)pthread_mutex_unlock(&f->mu);
+	ls_buf_free(&buf);
 	return NULL;
 }
 

@@ -14,9 +14,9 @@
  *     apart (the interior pages of the tree). The window read
  *     ahead then doubles up to a quarter of the cache, in blocks of a quarter
  *     of the window, so that they come side by side. (test: scan_reads_ahead)
- * (4) WHAT A POINT READ BRINGS GROWS with the misses, up to a 64th of the
- *     cache: where all of the database fits, many small reads should not cost
- *     a request each; where it does not, bytes would be thrown away.
+ * (4) WHAT A POINT READ BRINGS GROWS with the misses where the cache may hold
+ *     half of the database or more: many small reads should not cost a request
+ *     each. Where it cannot, most of it would be thrown away again.
  */
 #include "vfs/reader.h"
 
@@ -32,6 +32,7 @@
 enum {
 	READ_SECONDS = 30,
 	REPLANS = 3,
+	SPAN_LEAST = 32 << 10,
 	SPAN = 64 << 10,
 	SPAN_MOST = 1 << 20,
 	MISSES_A_DOUBLING = 24,
@@ -194,11 +195,11 @@ replan(struct ls_reader *r, struct ls_ver **v, struct ls_err *e)
 static size_t
 point_span(const struct ls_reader *r, const struct ls_ver *v)
 {
-	uint64_t bytes = (uint64_t)ls_cache_room(v->cache) * v->page_size;
-	size_t n = (size_t)SPAN << LS_MIN(r->misses / MISSES_A_DOUBLING, 4u);
+	uint32_t doublings = LS_MIN(r->misses / MISSES_A_DOUBLING, 4u);
 
-	return LS_MIN(LS_MIN(n, (size_t)SPAN_MOST),
-	    (size_t)LS_MAX(bytes / 64, (uint64_t)SPAN));
+	if (v->commit / 2 > ls_cache_room(v->cache))
+		return SPAN_LEAST;
+	return LS_MIN((size_t)SPAN << doublings, (size_t)SPAN_MOST);
 }
 
 /* (3): called for every page, in the order of the reads. */

@@ -67,9 +67,10 @@ var(const char *name)
 char *
 ls_registry_key(const struct ls_vfs_opts *o)
 {
-	return ls_asprintf("%s\n%s\n%s\n%s\n%s", o->url,
-	    var("LITESTREAM_S3_ENDPOINT"), var("AWS_ACCESS_KEY_ID"),
-	    var("AWS_SESSION_TOKEN"), var("AWS_PROFILE"));
+	return ls_asprintf("%s\n%s\n%s\n%s\n%s\n%s", o->url,
+	    var("LITESTREAM_ACCESS_KEY_ID"), var("LITESTREAM_S3_ENDPOINT"),
+	    var("AWS_ACCESS_KEY_ID"), var("AWS_SESSION_TOKEN"),
+	    var("AWS_PROFILE"));
 }
 
 struct ls_vdb_link *

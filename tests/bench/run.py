@@ -3,7 +3,7 @@
 machine, against one store, as ratios. See README.md for the rows.
 
     tests/bench/run.py [--quick] [--size 1GiB] [--build DIR] [ROW...]
-Rows (default: all): wal-file wal-s3 durable-file durable-s3 commit first-file
+Rows (default: all): wal-file wal-s3 compaction durable-file durable-s3 commit first-file
 first-s3 restart restore-s3. S3 is MinIO where it is installed (built by Go when
 that is here), else Ceph RGW. Nothing here asserts a time; it prints a table.
 """
@@ -35,11 +35,12 @@ GIB = 1 << 30
 class Server:
     """`replicate` of one database, with its costs."""
 
-    def __init__(self, binary, db, url, env, tmp):
+    def __init__(self, binary, db, url, env, tmp, top=None):
         self.db, self.sock = db, tmp / "bench.sock"
         conf = tmp / "bench.yml"
         conf.write_text(json.dumps({
             "socket": {"enabled": True, "path": str(self.sock)},
+            **(top or {}),
             "dbs": [{"path": str(db), "replica": {"url": url}}]}))
         self.log = tmp / "bench.log"
         with open(self.log, "wb") as log:
@@ -173,6 +174,47 @@ class Bench:
         self.row(f"CPU per GiB of WAL, {kind}", "s", u[0], o[0], "0.3 x")
         self.row(f"peak RSS, busy, {kind}", "MiB", u[1], o[1], "0.25 x", 1)
         self.row(f"lag after the load, {kind}", "s", u[3], o[3], "-")
+
+    def compact_run(self, binary, levels, min_seconds):
+        """(CPU seconds per GiB of WAL, MiB at the peak, seconds) of a steady
+        load of 40 s, until level 2 has all of it; at least min_seconds."""
+        db = self.database(min(self.size, 256 << 20))
+        url, env, where = self.place("file")
+        d = Server(binary, db, url, env, self.tmp, {
+            "levels": [{"interval": x} for x in levels],
+            "snapshot": {"interval": "480h"}})
+        d.sync()
+        d.settle()
+        cpu, t = d.usage.cpu(), time.monotonic()
+        commits = self.size // 412000
+        load = self.run_load(db, 100, commits, max(1, commits // 40))
+        d.sync()
+        end = ltx.list_dir(where)[-1][1]
+
+        def made():
+            files = ltx.list_dir(where, 2)
+            return min_seconds or files and files[-1][1] >= end
+        wait_until(made, 60, "level 2", 0.1)
+        time.sleep(max(0, min_seconds - (time.monotonic() - t)))
+        got = ((d.usage.cpu() - cpu) * GIB / load["wal_bytes"],
+               d.usage.peak_kib() / 1024, time.monotonic() - t)
+        d.stop()
+        self.clean(db, "file", where)
+        return got
+
+    def compaction(self):
+        """Levels at 5 s and 20 s, against the same time without any."""
+        got = {}
+        for who, binary in self.programs.items():
+            total, rss, took = self.compact_run(binary, ("5s", "20s"), 0)
+            base, _, _ = self.compact_run(binary, ("480h",), took)
+            got[who] = (total - base, total, rss)
+        u, o = got["upstream"], got["ours"]
+        self.row("CPU per GiB of WAL for compaction", "s", u[0], o[0],
+                 "0.15 x")
+        self.row("CPU per GiB of WAL, compaction and all", "s", u[1], o[1],
+                 "-")
+        self.row("peak RSS with compaction", "MiB", u[2], o[2], "-", 1)
 
     def durable(self, kind):
         """Isolated commit to durable in the store, default configuration."""
@@ -354,6 +396,7 @@ class Bench:
     ROWS = {
         "wal-file": lambda b: b.wal("file"),
         "wal-s3": lambda b: b.wal("s3"),
+        "compaction": compaction,
         "durable-file": lambda b: b.durable("file"),
         "durable-s3": lambda b: b.durable("s3"),
         "commit": commit,

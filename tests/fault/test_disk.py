@@ -108,11 +108,11 @@ class Disk(Case):
         limit = time.monotonic() + 60
         while "stay in reserve" not in d.text()[mark:]:
             self.assertLess(time.monotonic(), limit, "it never paused")
-            self.insert(10, 7000)
+            self.insert(5, 7000)
             time.sleep(0.05)  # its rate
-        wait_until(lambda: self.free() > SIZE // 20, 20, "a reserve")
+        wait_until(lambda: self.free() > SIZE // 50, 20, "a reserve")
         self.insert(300, 7000)
-        self.assertGreater(self.free(), SIZE // 20)
+        self.assertGreater(self.free(), SIZE // 50)
         (self.tmp / "away").rename(self.place)
         self.insert(5)
         self.finish(d)

@@ -2,6 +2,7 @@
 """`restore -f`: the copy moves on beside readers that never see half a commit,
 through kill -9 at any moment, files that expired meanwhile, another history,
 readers that do not let go, and strangers that write to it."""
+import os
 import random
 import shutil
 import signal
@@ -263,6 +264,59 @@ class Follow(Case):
         self.end()
         self.assert_copy()
         self.assertNotIn("nothing stored continues", self.text())
+
+    def test_beside_a_writer_and_pruning(self):
+        """For 20 s (LS_LONG: 10 minutes, LS_SECONDS: that long) a writer, a
+        daemon that compacts and expires within seconds, readers, and a
+        follower that sleeps or dies longer than files live."""
+        self.assertEqual(self.d.stop(), 0)
+        self.d = self.daemon({self.db: self.url}, top={
+            "levels": [{"interval": "1s"}, {"interval": "2s"}],
+            "snapshot": {"interval": "2s", "retention": "3s"},
+            "l0-retention": "1s", "l0-retention-check-interval": "200ms"},
+            replica={"sync-interval": "50ms"}).start()
+        self.follow()
+        self.reach(1)
+        readers = [self.spawn([sys.executable, "-c", READER, self.copy, i],
+                              stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+                   for i in range(2)]
+        rng = random.Random(17)
+        start = time.monotonic()
+        end = start + float(os.environ.get("LS_SECONDS", 600 if LONG else 20))
+        back, left = start + 2, None
+        while time.monotonic() < end or left:
+            self.src.step()
+            if self.src.n % 50 == 0:  # it stays small
+                self.src.c.execute("DELETE FROM a")
+                self.src.c.execute("DELETE FROM b")
+                self.src.c.execute("VACUUM")
+            time.sleep(rng.uniform(0, 0.1))
+            if time.monotonic() < back:
+                continue
+            if left == "stopped":
+                self.f.send_signal(signal.SIGCONT)
+            elif left:
+                self.follow()
+            left = None if left else rng.choice(("stopped", "dead"))
+            if left == "stopped":
+                self.f.send_signal(signal.SIGSTOP)
+            elif left:
+                self.f.kill()
+                self.f.wait()
+            else:
+                self.reach(self.d.sync(), 60)
+            back = time.monotonic() + rng.uniform(0.5, 6)
+        self.reach(self.d.sync(), 60)
+        for p in readers:
+            p.terminate()
+            out, err = p.communicate(timeout=60)
+            self.assertEqual(err.decode(), "")
+            self.assertGreater(int(out.split()[0]), 10)
+        self.end()
+        self.assert_copy()
+        self.assertGreater(self.d.text().count("retention complete"), 3)
+        self.assertGreater(ltx.list_dir(self.rep)[0][0], 2)
+        self.assertGreater(ltx.list_dir(self.rep, 9)[0][1], 2)
 
     def test_kills_while_the_pages_are_written(self):
         """Kill when the journal is there: the moment that needs it."""

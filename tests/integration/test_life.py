@@ -2,10 +2,8 @@
 """A database's life beside the daemon: parked, moved, linked, deleted and made
 again; many at once; requests that cross each other; the end at a bad moment."""
 import json
-import os
 import shutil
 import socket
-import sqlite3
 import sys
 import threading
 import time
@@ -13,7 +11,8 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "support"))
 import ltx  # noqa: E402
-from harness import Case, connect, is_upstream, main, wait_until  # noqa: E402
+from faultproxy import FaultProxy  # noqa: E402
+from harness import Case, connect, main, wait_until  # noqa: E402
 
 
 def insert(c, n=1, size=500):
@@ -76,8 +75,11 @@ class Paths(Life):
         d.sync()
         self.parked(d)
         c.close()
-        for _ in range(2):
-            shutil.rmtree(folder)
+        for turn in range(3):
+            if turn == 2:
+                folder.rename(self.tmp / "old")
+            else:
+                shutil.rmtree(folder)
             folder.mkdir()
             c = self.app(folder / "app.db", 3)
             d.sync()
@@ -110,16 +112,29 @@ class Paths(Life):
 
 class Ends(Life):
     def test_many_snapshots_at_once(self):
-        """More than there are workers: none waits for itself."""
-        dbs = {}
+        """More than there are workers, of databases that are being written to
+        a far server: none waits for an upload that it keeps from beginning."""
+        s3, bucket = self.need_s3()
+        proxy = FaultProxy(s3.port, latency=0.2).start()
+        self.addCleanup(proxy.stop)
+        apps, dbs = [], {}
         for i in range(30):
-            self.app(self.tmp / f"a{i}.db").close()
-            dbs[self.db] = self.url(f"r{i}")
-        d = self.daemon(dbs, args=["-once", "-force-snapshot"])
-        d.start(ready=False)
-        self.assertEqual(d.proc.wait(60), 0)
-        for i in range(30):
-            self.assertTrue(list((self.tmp / f"r{i}").rglob("9/*.ltx")))
+            apps.append(self.app(self.tmp / f"a{i}.db", 50))
+            dbs[self.db] = s3.url(bucket, f"r{i}", proxy.port)
+        d = self.daemon(dbs, env=s3.env(), top={"snapshot": {
+            "interval": "1s"}}, replica={"sync-interval": "10ms"})
+        d.start()
+        for db in dbs:
+            d.sync(db)
+        limit = time.monotonic() + 5
+        while time.monotonic() < limit:
+            for c in apps:
+                insert(c)
+        for db in dbs:
+            d.sync(db)
+        for c in apps:
+            c.close()
+        self.assertEqual(d.stop(), 0)
 
     def test_end_during_a_snapshot(self):
         """A snapshot by the clock is left out; all commits are stored: 0."""
@@ -159,11 +174,15 @@ class Ends(Life):
         d.sync()
         d.proc.terminate()
 
-        def refused():
-            code, raw = d.call("POST", "/start", {"path": str(self.db)})
-            return code != 200 and b"stopping" in raw
         wait_until(lambda: b'"stopped"' in d.call("GET", "/list")[1], 10,
                    "stopping")
+        said = set()
+
+        def refused():
+            code, raw = d.call("POST", "/start", {"path": str(self.db)})
+            self.assertNotEqual(code, 200)
+            said.add(raw)
+            return b"the daemon is stopping" in raw
         wait_until(refused, 10, "refusal", 0.05)
         (self.tmp / "rb").unlink()
         self.assertEqual(d.proc.wait(30), 0)
@@ -233,6 +252,18 @@ class Requests(Life):
         d.sync()
         c.close()
         self.assertEqual(d.stop(), 0)
+
+    def test_a_long_wait_is_answered(self):
+        """Longer than a silent client is suffered."""
+        (self.tmp / "r").write_text("no folder")
+        self.app().close()
+        d = self.daemon({self.db: self.url()},
+                        top={"shutdown-sync-timeout": "1s"}).start()
+        code, raw = d.call("POST", "/sync", {
+            "path": str(self.db), "wait": True, "timeout": 13})
+        self.assertEqual(code, 500)
+        self.assertIn(b"timeout", raw)
+        self.assertNotEqual(d.stop(), 0)
 
     def raw(self, d, body):
         s = socket.socket(socket.AF_UNIX)

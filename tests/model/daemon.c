@@ -12,13 +12,20 @@ same_state(const struct state *a, const struct state *b)
 
 /* ---- position, publishing ---------------------------------------------------- */
 
+/* As many frames are not the same frames: frame N is known by its checksum. */
+static bool
+sums_count(void)
+{
+	return rules.below && rules.frame_n;
+}
+
 /* ls_at_position. */
 static bool
 at_position(const struct world *w, const struct header *h)
 {
 	if (h->salt == w->pos.salt)
 		return h->mx == w->pos.n &&
-		       (h->mx == 0 || !rules.below || h->sum == w->pos.sum);
+		       (h->mx == 0 || !sums_count() || h->sum == w->pos.sum);
 	return h->mx == 0 && (w->may_restart || w->pos.n == 0);
 }
 
@@ -151,8 +158,8 @@ step_frames(struct world *w, const struct header *h, bool locked,
 		if (w->wal.f[n].salt == 0)
 			to = n; /* taken for the end */
 	if (to <= at.n)
-		return rules.below && h->mx == at.n && h->sum != at.sum ? GAP
-									: GOT;
+		return sums_count() && h->mx == at.n && h->sum != at.sum ? GAP
+									 : GOT;
 	sum = at.sum;
 	if (!scan(w, w->wal.salt, at.n, to, &sum))
 		return GAP;

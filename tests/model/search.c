@@ -18,7 +18,7 @@ struct rules rules;
 const struct bounds *bounds;
 
 static uint64_t *seen;
-static size_t states;
+static size_t states, total;
 static const char *path[DEPTH], *found;
 static unsigned depth, deepest, found_depth;
 static const char *found_path[DEPTH];
@@ -32,24 +32,6 @@ static const struct bounds worlds[] = {
 	    .pages = 2,
 	    .reader = true,
 	    .pairs = true },
-	{ .name = "park and wake",
-	    .commits = 4,
-	    .ckpts = 1,
-	    .closes = 1,
-	    .app_ckpts = 2,
-	    .limits = 1,
-	    .slots = 3,
-	    .pages = 2,
-	    .redraw = true },
-	{ .name = "restarted twice",
-	    .commits = 5,
-	    .closes = 1,
-	    .app_ckpts = 2,
-	    .ckpts = 1,
-	    .slots = 3,
-	    .pages = 2,
-	    .pairs = true,
-	    .atomic = true },
 	{ .name = "power",
 	    .commits = 4,
 	    .kills = 1,
@@ -73,13 +55,31 @@ static const struct bounds worlds[] = {
 	    .pages = 3,
 	    .resize = true,
 	    .atomic = true },
-	{ .name = "unsummed frames",
+	{ .name = "frames without checksums",
 	    .commits = 4,
 	    .crashes = 1,
 	    .ckpts = 1,
+	    .bugs = 1,
 	    .slots = 4,
+	    .pages = 2 },
+	{ .name = "park and wake",
+	    .commits = 4,
+	    .ckpts = 1,
+	    .closes = 1,
+	    .app_ckpts = 2,
+	    .limits = 1,
+	    .slots = 3,
 	    .pages = 2,
-	    .bugs = 1 },
+	    .redraw = true },
+	{ .name = "restarted twice",
+	    .commits = 5,
+	    .closes = 1,
+	    .app_ckpts = 2,
+	    .ckpts = 1,
+	    .slots = 3,
+	    .pages = 2,
+	    .pairs = true,
+	    .atomic = true },
 };
 
 void
@@ -180,14 +180,19 @@ explore(const struct bounds *b)
 	struct world w = start(b);
 
 	bounds = b;
-	memset(seen, 0, TABLE * sizeof *seen);
 	states = depth = deepest = 0;
+	if ((seen = calloc(TABLE, sizeof *seen)) == NULL) {
+		fprintf(stderr, "no memory\n");
+		exit(2);
+	}
 	emit(&w, "start");
+	free(seen);
 	printf("%s: %zu states, %u steps at most%s%s\n", b->name, states,
 	    deepest, found ? ": " : "", found ? found : "");
 	for (unsigned i = 0; i < found_depth; i++)
 		printf("  %2u %s\n", i, found_path[i]);
 	fflush(stdout);
+	total += states;
 }
 
 static bool
@@ -224,11 +229,9 @@ main(int argc, char **argv)
 			return 2;
 		}
 	}
-	if ((seen = malloc(TABLE * sizeof *seen)) == NULL)
-		return 2;
 	for (size_t i = 0; i < sizeof worlds / sizeof *worlds && !found; i++)
 		explore(&worlds[i]);
-	free(seen);
+	printf("%zu states\n", total);
 	if (mutated && found == NULL)
 		printf("the mutation survives\n");
 	return mutated ? found == NULL : found != NULL;

@@ -118,21 +118,21 @@ class DefectTest(VfsCase):
         d.stop(), c.close()
 
     def test_5_resume_after_pruning(self):
-        c, d = self.grown()
+        c, d = self.grown(MERGE)
         path = self.tmp / "local.db"
         v = self.vfs(hydrate=path, poll="20ms")
         wait_until(lambda: Path(f"{path}.meta").exists(), 20, "the mark")
         v.close()
-        d.stop()
-        d = self.daemon({self.db: self.url}, top=MERGE).start()
         r = random.Random(1)
         for i in range(20):
             c.execute("UPDATE t SET b=randomblob(800) WHERE id%20=?",
                       (r.randrange(20),))
             last = d.sync()
-        self.merged(c, d)
-        wait_until(lambda: self.level(0) and
-                   int(self.level(0)[0][:16], 16) > 3, 30, "pruning")
+
+        def pruned():
+            self.step(c, d, 76)
+            return self.level(1) and int(self.level(0)[0][:16], 16) > 3
+        wait_until(pruned, 30, "pruning", 0.1)
         last = self.step(c, d, 77)
         d.stop()
         v = self.vfs(hydrate=path, poll="20ms")

@@ -13,7 +13,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 from vfskit import (EXTENSION, VfsCase, follow, load, open_vfs,  # noqa: E402
                     pragma, stats, txid, uri)
-from harness import Workload, connect, main, wait_until  # noqa: E402
+from harness import LONG, Workload, connect, main, wait_until  # noqa: E402
 
 
 def threads():
@@ -145,61 +145,77 @@ class Reading(VfsCase):
 
 
 class Live(VfsCase):
-    def test_readers_beside_a_writer_and_compaction(self):
+    def reader(self, i, seen, wrong, stop):
+        v = open_vfs(self.url, poll="100ms", hydrate=i % 2)
+        newest = 0
+        while not stop.is_set():
+            v.execute("BEGIN")
+            a, b, again = [v.execute(
+                f"SELECT sum(v), max(id), count(*) FROM {t}").fetchone()
+                for t in ("a", "b", "a")]
+            v.execute("COMMIT")
+            if a != b or a != again or a[1] < newest:
+                wrong.append((i, newest, a, b, again))
+                break
+            newest = seen[i] = a[1]
+        v.close()
+
+    def guarded(self, i, seen, wrong, stop):
+        try:
+            self.reader(i, seen, wrong, stop)
+        except Exception as e:  # a thread's error fails the test below
+            wrong.append((i, repr(e)))
+
+    def merges(self):
+        d = self.tmp / "r/ltx/1"
+        return {p.name for p in d.iterdir()} if d.exists() else set()
+
+    def churn(self, binary, readers=4):
         """Two tables whose sums must agree, while level 0 is merged and
         pruned: no error, no wrong answer, nobody left behind."""
         c = connect(self.db)
         c.executescript("CREATE TABLE a(id INTEGER PRIMARY KEY, v INT);"
-                        "CREATE TABLE b(id INTEGER PRIMARY KEY, v INT);")
-        d = self.daemon({self.db: self.url}, top={
-            "l0-retention": "2s", "levels": [{"interval": "1s"}, {"interval": "3s"}],
+                        "CREATE TABLE b(id INTEGER PRIMARY KEY, v INT);"
+                        "INSERT INTO a VALUES(0,0);"
+                        "INSERT INTO b VALUES(0,0);")
+        d = self.daemon({self.db: self.url}, binary=binary, top={
+            "l0-retention": "3s", "l0-retention-check-interval": "1s",
+            "levels": [{"interval": "1s"}, {"interval": "3s"}],
             "snapshot": {"interval": "6s"}}).start()
-        c.execute("INSERT INTO a VALUES(0,0)")
-        c.execute("INSERT INTO b VALUES(0,0)")
         d.sync()
-        wrong, seen, stop = [], [0] * 4, threading.Event()
-
-        def read(i):
-            v = open_vfs(self.url, poll="100ms", hydrate=i % 2)
-            newest = 0
-            while not stop.is_set():
-                v.execute("BEGIN")
-                a = v.execute("SELECT sum(v), max(id) FROM a").fetchone()
-                b = v.execute("SELECT sum(v), max(id) FROM b").fetchone()
-                again = v.execute("SELECT sum(v), max(id) FROM a").fetchone()
-                v.execute("COMMIT")
-                if a != b or a != again or a[1] < newest:
-                    wrong.append((i, newest, a, b, again))
-                    break
-                newest = seen[i] = a[1]
-            v.close()
-
-        def guarded(i):
-            try:
-                read(i)
-            except Exception as e:  # a thread's error fails the test below
-                wrong.append((i, repr(e)))
-        ts = [threading.Thread(target=guarded, args=(i,)) for i in range(4)]
+        wrong, seen, stop = [], [0] * readers, threading.Event()
+        ts = [threading.Thread(target=self.guarded,
+                               args=(i, seen, wrong, stop))
+              for i in range(readers)]
         [t.start() for t in ts]
-        r = random.Random(4)
-        for i in range(1, 400):
-            c.execute("BEGIN")
+        r, merged, i = random.Random(4), set(), 0
+        while len(merged) < (60 if LONG else 5) and i < 100000 and not wrong:
+            i += 1
             x = r.randrange(1000)
+            c.execute("BEGIN")
             for t in "ab":
                 c.execute(f"INSERT INTO {t} VALUES(?,?)", (i, x))
                 c.execute(f"UPDATE {t} SET v=v+1 WHERE id%7=?", (i % 7,))
                 if i % 50 == 0:
                     c.execute(f"DELETE FROM {t} WHERE id<?", (i - 40,))
             c.execute("COMMIT")
-            if i % 3 == 0:
+            if i % 4 == 0:
                 d.sync(wait=False)
+            merged |= self.merges()
         d.sync()
-        wait_until(lambda: wrong or min(seen) == 399, 20, "the last row")
+        wait_until(lambda: wrong or min(seen) == i, 20, "the last row")
         stop.set()
         [t.join() for t in ts]
         self.assertEqual(wrong, [])
+        self.assertGreaterEqual(len(merged), 5)
         self.assertEqual(d.stop(), 0)
         c.close()
+
+    def test_churn_of_our_daemon(self):
+        self.churn(None)
+
+    def test_churn_of_upstreams_daemon(self):
+        self.churn(self.need_upstream())
 
     def test_open_waits_for_the_first_backup(self):
         got = []

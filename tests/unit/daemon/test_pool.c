@@ -3,8 +3,10 @@
 #include "daemon/pool.h"
 
 #include <pthread.h>
+#include <sched.h>
 #include <semaphore.h>
 #include <stdatomic.h>
+#include <time.h>
 
 struct job {
 	struct ls_work w;
@@ -52,4 +54,37 @@ TEST(local_lane_runs_while_the_remote_lane_is_stuck)
 	for (int i = 0; i < REMOTE + 2; i++)
 		(void)sem_wait(&done);
 	ls_pool_free(p);
+}
+
+/* Two pieces of work come while one thread idles: the second gets a thread of
+ * its own, however long the first takes. */
+TEST(an_idle_thread_is_promised_one_piece_only)
+{
+	for (int turn = 0; turn < 50; turn++) {
+		struct ls_pool *p = NULL;
+		struct ls_err e;
+		struct job first, second;
+		struct timespec limit;
+		sem_t begun, go, done;
+
+		(void)sem_init(&begun, 0, 0);
+		(void)sem_init(&go, 0, 0);
+		(void)sem_init(&done, 0, 0);
+		CHECK_OK(ls_pool_new(1, 2, &p, &e));
+		second = (struct job){ { wait_job, NULL }, NULL, NULL, &done };
+		ls_pool_push(p, LS_LANE_REMOTE, &second.w);
+		(void)sem_wait(&done);
+		for (int i = 0; i < 1000; i++)
+			(void)sched_yield(); /* most likely its thread idles */
+		first = (struct job){ { wait_job, NULL }, &begun, &go, &done };
+		second = (struct job){ { wait_job, NULL }, NULL, NULL, &done };
+		ls_pool_push(p, LS_LANE_REMOTE, &first.w);
+		ls_pool_push(p, LS_LANE_REMOTE, &second.w);
+		(void)clock_gettime(CLOCK_REALTIME, &limit);
+		limit.tv_sec += 20;
+		CHECK_EQ(sem_timedwait(&done, &limit), 0); /* the second's */
+		(void)sem_post(&go);
+		(void)sem_wait(&done);
+		ls_pool_free(p);
+	}
 }

@@ -4,6 +4,8 @@
 
 #include <fcntl.h>
 #include <poll.h>
+#include <stdio.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 static int seen[3];
@@ -61,5 +63,38 @@ TEST(watch_tells_of_the_right_database_only)
 	CHECK(unlink(T("b.db")) == 0);
 	drain(w);
 	CHECK_EQ(seen[1], 0);
+	ls_watch_free(w);
+}
+
+/* A folder that goes and comes again is another one: its databases are told,
+ * and watching them again watches the new folder. */
+TEST(watch_follows_a_folder_that_is_made_again)
+{
+	int a = 0;
+	struct ls_watch *w = NULL;
+	struct ls_err e;
+
+	CHECK_OK(ls_watch_new(&w, &e));
+	for (int turn = 0; turn < 3; turn++) {
+		CHECK(mkdir(T("f"), 0700) == 0);
+		CHECK_OK(ls_watch_db(w, T("f/a.db"), &a, &e));
+		CHECK_OK(ls_watch_db(w, T("f/a.db"), &a, &e)); /* no matter */
+		test_write_file(T("f/a.db"), "x", 1);
+		drain(w);
+		CHECK_EQ(seen[0], 1);
+		if (turn == 1) {
+			CHECK(rename(T("f"), T("g")) == 0);
+			drain(w);
+			CHECK(seen[0] > 0);
+			test_write_file(T("g/a.db-wal"), "x", 1);
+			drain(w);
+			CHECK_EQ(seen[0], 0);
+			continue;
+		}
+		CHECK(unlink(T("f/a.db")) == 0);
+		CHECK(rmdir(T("f")) == 0);
+		drain(w);
+		CHECK(seen[0] > 0);
+	}
 	ls_watch_free(w);
 }

@@ -128,6 +128,41 @@ TEST(verify_after_retention)
 	md_close(&m);
 }
 
+/* Level 0 begins in the middle of a file of level 1. */
+TEST(verify_after_upstreams_retention)
+{
+	struct md m;
+	struct ls_verified v = { .ok = false };
+	struct ls_ltx_header h;
+
+	md_open(&m);
+	commits(&m, 4);
+	compact(&m, 1); /* 2-4 */
+	md_snapshot(&m, &h);
+	commits(&m, 4);
+	compact(&m, 1); /* 5-8 */
+	commits(&m, 4);
+	for (uint64_t t = 1; t <= 6; t++)
+		md_delete(&m, 0, t, t);
+	verify(&m, &v);
+	CHECK(v.ok);
+	CHECK_EQ(v.checked_txid, 12);
+	md_check(&m, 12);
+	md_delete(&m, 0, 10, 10);
+	verify(&m, &v);
+	CHECK(!v.ok);
+	CHECK_EQ(v.n_gaps, 1);
+	CHECK_EQ(v.gaps[0].min, 10);
+	CHECK_EQ(v.gaps[0].max, 10);
+	md_delete(&m, 1, 5, 8);
+	verify(&m, &v);
+	CHECK(!v.ok);
+	CHECK_EQ(v.gaps[0].min, 5);
+	CHECK_EQ(v.gaps[0].max, 6);
+	ls_verified_fini(&v);
+	md_close(&m);
+}
+
 /* A file of the newest plan without a page by which the database grows. */
 TEST(verify_finds_missing_pages)
 {

@@ -7,6 +7,7 @@
 #include "fault.h"
 #include "vfs/hydrate.h"
 
+#include <errno.h>
 #include <pthread.h>
 #include <unistd.h>
 
@@ -436,6 +437,7 @@ TEST(miss_brings_its_neighbours)
 struct racer {
 	struct fx *x;
 	pthread_barrier_t *go;
+	struct ls_vfs_opts o;
 };
 
 static void *
@@ -446,7 +448,8 @@ race(void *arg)
 	struct ls_err e = { 0 };
 
 	(void)pthread_barrier_wait(a->go);
-	if (kit_try(NULL, &r, &e) != LS_OK || ls_reader_begin(r, &e) != LS_OK)
+	if (ls_reader_open(&a->o, &r, &e) != LS_OK ||
+	    ls_reader_begin(r, &e) != LS_OK)
 		return "open";
 	for (uint32_t p = 2; p <= a->x->s[1].commit; p++) {
 		uint32_t ps = a->x->page_size;
@@ -474,7 +477,7 @@ TEST(one_request_for_many_readers)
 	struct ls_reader *r;
 	pthread_t t[N];
 	pthread_barrier_t go;
-	struct racer a = { &x, &go };
+	struct racer a = { &x, &go, { .cache_bytes = 1 << 20 } };
 	int before = kit_threads();
 	uint64_t alone;
 
@@ -488,6 +491,7 @@ TEST(one_request_for_many_readers)
 	ls_reader_close(r);
 	CHECK_EQ(kit_threads(), before);
 	r = kit_open(NULL, 16 << 20);
+	CHECK(asprintf(&a.o.url, "file://%s", T("rep")) > 0);
 	(void)pthread_barrier_init(&go, NULL, N);
 	for (int i = 0; i < N; i++)
 		CHECK(pthread_create(&t[i], NULL, race, &a) == 0);
@@ -498,6 +502,7 @@ TEST(one_request_for_many_readers)
 		if (said != NULL)
 			test_fail(__FILE__, __LINE__, "%s", (char *)said);
 	}
+	free(a.o.url);
 	/* Read-ahead shifts a few blocks; eight times as many it is not. */
 	CHECK(kit_gets(r) <= 2 * alone);
 	ls_reader_close(r);
@@ -625,5 +630,63 @@ TEST(persistent_hydration_is_resumed_where_proven)
 	wait_whole(r, 90);
 	kit_see(r, &x, 7);
 	ls_reader_close(r);
+	fx_close(&x);
+}
+
+/* ---- faults ---------------------------------------------------------------*/
+
+/* One life: open, read, follow, travel. LS_OK only if all of it went well, and
+ * then every byte was right. */
+static enum ls_rc
+one_life(const struct fx *x)
+{
+	struct ls_reader *r = NULL;
+	struct ls_err e = { 0 };
+	uint8_t page[4096];
+	enum ls_rc rc;
+
+	if ((rc = kit_try(NULL, &r, &e)) != LS_OK)
+		return rc;
+	rc = ls_reader_begin(r, &e);
+	for (uint32_t p = 2; rc == LS_OK && p <= x->s[x->txid].commit; p++) {
+		rc = ls_reader_read(
+		    r, page, sizeof page, (uint64_t)(p - 1) * 4096, &e);
+		if (rc == LS_OK)
+			CHECK(memcmp(page,
+				  x->s[x->txid].pages + (size_t)(p - 1) * 4096,
+				  4096) == 0);
+	}
+	ls_reader_end(r);
+	if (rc == LS_OK)
+		rc = ls_reader_set_txid(r, "2", &e);
+	CHECK(rc == LS_OK || e.msg[0] != '\0');
+	ls_reader_close(r);
+	return rc;
+}
+
+TEST(any_fault_is_an_error_and_leaves_nothing)
+{
+	struct fx x;
+	int fds;
+
+	test_seed(23);
+	fx_open(&x, 4096);
+	commits(&x, 4);
+	CHECK_RC(one_life(&x), LS_OK);
+	fds = test_open_fds();
+	fault_reads(1);
+	for (int n = 1;; n++) {
+		enum ls_rc rc;
+
+		fault_arm(n, EIO);
+		rc = one_life(&x);
+		fault_disarm();
+		CHECK_EQ(test_open_fds(), fds);
+		if (!fault_fired()) {
+			CHECK_RC(rc, LS_OK);
+			break;
+		}
+	}
+	fault_reads(0);
 	fx_close(&x);
 }
