@@ -538,6 +538,9 @@ loop(struct ls_daemon *d, int ep)
 		int n, ms;
 
 		(void)pthread_mutex_lock(&d->mu);
+		/* A write before a stop was asked for is heard of before the
+		 * final step begins: db_local.c (5). */
+		ls_watch_read(d->watch, on_event, d);
 		arm_returned(d, now);
 		tick(d, now);
 		look_for_slow(d, now);

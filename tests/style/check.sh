@@ -54,7 +54,7 @@ ban "${call}(system|popen|exit|_exit|abort|printf|puts|perror) ?\(" \
 	'the library does not exit, print or run a shell' "${lib[@]}"
 ban "${call}(malloc|calloc|realloc|strdup|strndup|asprintf) ?\(" \
 	'heap goes through the seam of lib/base' "${heap[@]}"
-ban '(TODO|FIXME|XXX|HACK)' 'unfinished work is not landed' "${product[@]}"
+ban '(^|[^A-Za-z])(TODO|FIXME|XXX|HACK)([^A-Za-z]|$)' 'unfinished work is not landed' "${product[@]}"
 
 # ---- form -------------------------------------------------------------------
 need clang-format
