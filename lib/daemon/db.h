@@ -68,6 +68,9 @@ struct ls_db {
 	/* ---- under d->mu ----------------------------------------------- */
 	struct ls_timer local_timer, remote_timer, maint_timer;
 	bool local_lent, remote_lent, snap_lent, maint_lent;
+	/* The timer is set for a level's boundary, or sooner: an upload need
+	 * not set it. (Else it may be set for what is hours away.) */
+	bool maint_comes;
 	bool maint_forget;	    /* the replica's state was numbered anew */
 	struct ls_ltx_header wrote; /* a snapshot that upkeep must learn of */
 	bool local_again, remote_again, maint_again; /* due while lent */

@@ -138,7 +138,9 @@ open_capture(struct ls_db *db, struct turn *t, struct ls_err *e)
 	struct ls_daemon *d = db->d;
 	enum ls_rc rc = ls_capture_open(&conf, &db->cap, e);
 
-	if (rc == LS_ENOTFOUND) {
+	/* An empty file: an application has opened it, and committed nothing. */
+	if (rc == LS_ENOTFOUND ||
+	    (rc == LS_ENOTDB && ls_file_size(ls_db_file(db)) == 0)) {
 		t->missing = true;
 		if (!db->first_logged)
 			ls_info("sync: no database found",

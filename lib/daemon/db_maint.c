@@ -2,7 +2,8 @@
  *
  *  (1) AN IDLE DATABASE COSTS NO REQUEST. The step is due after an upload, at
  *      the next boundary of a level that has something to merge, and when a
- *      file's age makes it deletable; never by a clock alone.
+ *      file's age makes it deletable; never by a clock alone. (test:
+ *      integration.upkeep)
  *  (2) NOTHING IS WRITTEN OR DELETED BY A WRITER THAT WAS OVERTAKEN: without a
  *      recent acknowledgement all levels are listed first (design 4), and a
  *      newer TXID fences the database as it would an upload.
@@ -84,6 +85,7 @@ struct upkeep {
 	uint64_t newest; /* durable */
 	bool proved;
 	bool last;	   /* the final step: retention only */
+	bool levels;	   /* next is not behind the boundary of a level */
 	int64_t now, next; /* wall clock; next: when to come again, 0 = never */
 	struct ls_call call;
 };
@@ -145,10 +147,12 @@ levels(struct ls_db *db, struct upkeep *u, struct ls_err *e)
 			rc = compact(db, i + 1, u, e);
 			*due = boundary(u->now, every);
 		}
-		if (ls_maint_compact_due(db->maint, i + 1, u->newest))
+		if (ls_maint_compact_due(db->maint, i + 1, u->newest)) {
 			again_at(u, *due);
-		else
+			u->levels = true;
+		} else {
 			*due = 0;
+		}
 	}
 	return rc;
 }
@@ -270,6 +274,11 @@ settle(struct ls_db *db, const struct upkeep *u, enum ls_rc rc)
 	} else if (u->next != 0) {
 		ls_db_due_maint(db,
 		    now + (uint64_t)LS_MAX(u->next - u->now, (int64_t)LS_MS));
+	}
+	db->maint_comes = rc != LS_OK || u->levels;
+	if (!db->maint_comes && db->acked > u->newest) {
+		ls_db_due_maint(db, now + LS_SEC);
+		db->maint_comes = true;
 	}
 	if (u->last) {
 		db->retain_wanted = db->retain_due = false;

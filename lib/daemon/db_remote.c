@@ -111,8 +111,9 @@ put_one(struct ls_db *db, uint64_t txid, struct ls_err *e)
 	db->proved_ns = ls_uploader_proved(db->up) ? began : 0;
 	if (db->acked >= db->newest)
 		db->last_sync_ns = ls_sys->wall_ns();
-	if (db->maint_timer.at == 0)
+	if (!db->maint_comes)
 		ls_db_due_maint(db, began + LS_SEC); /* finds its boundaries */
+	db->maint_comes = true;
 	(void)pthread_cond_broadcast(&d->changed);
 	(void)pthread_mutex_unlock(&d->mu);
 	ls_debug("ltx file uploaded",

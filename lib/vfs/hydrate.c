@@ -31,6 +31,7 @@
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <unistd.h>
 
 enum {
 	RANGE = 4 << 20,
@@ -493,13 +494,13 @@ open_temporary(struct ls_hydrate *h, struct ls_err *e)
 	const char *dir = getenv("TMPDIR");
 
 	h->temporary = true;
-	h->path = ls_asprintf(
-	    "%s/litestream-vfs-XXXXXX", dir && dir[0] ? dir : "/tmp");
+	h->path = ls_asprintf("%s/litestream-vfs-%ld-%llx",
+	    dir && dir[0] ? dir : "/tmp", (long)getpid(),
+	    (unsigned long long)ls_sys->mono_ns());
 	if (h->path == NULL)
 		return ls_err_nomem(e);
-	if ((h->fd = mkostemp(h->path, O_CLOEXEC)) < 0)
-		return ls_err_sys(e, errno, "create %s", h->path);
-	return LS_OK;
+	return ls_open(
+	    h->path, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600, &h->fd, e);
 }
 
 /* One process a path: a lock on a file beside it. */

@@ -78,8 +78,9 @@ class Paths(Life):
         for turn in range(3):
             if turn == 2:
                 folder.rename(self.tmp / "old")
-            else:
-                shutil.rmtree(folder)
+            else:  # the daemon may make a file in it meanwhile
+                wait_until(lambda: shutil.rmtree(folder, True)
+                           or not folder.exists(), 10, "deletion")
             folder.mkdir()
             c = self.app(folder / "app.db", 3)
             d.sync()
@@ -108,6 +109,25 @@ class Paths(Life):
             f.unlink()
         d.wait_log("no database found|replaced")
         self.assertNotEqual(d.stop(), 0)
+
+
+    def test_empty_file(self):
+        """Opened by an application that has not written yet: nothing is
+        missing at the end; when it writes, that is found."""
+        self.db = self.tmp / "app.db"
+        self.db.touch()
+        d = self.daemon({self.db: self.url()}).start()
+        d.wait_log("no database found")
+        self.assertEqual(d.stop(), 0)
+        d.start()
+        d.wait_log("no database found")
+        c = self.app()
+        wait_until(self.newest, 20, "upload")
+        self.assertEqual(d.stop(), 0)
+        want = self.checkpointed(self.db)
+        c.close()
+        out = self.restore(self.url(), self.tmp / "o.db")
+        self.assert_same(out, want)
 
 
 class Ends(Life):

@@ -190,6 +190,16 @@ class Compaction(Case):
                 self.assert_same(out, self.states[t], f"TXID {t} by {b}")
                 out.unlink()
 
+    def test_thirty_days(self):
+        """Hours, ten and thirty simulated days of commits, compaction and
+        retention: what was promised then restores with upstream too."""
+        unit = TOOL.parent / "unit_replica"
+        for life in ("twelve_hours", "ten_days", "thirty_days"):
+            r = subprocess.run([unit, life], capture_output=True, text=True,
+                               env=clean_env(LS_UPSTREAM=self.peer))
+            self.assertEqual(r.returncode, 0, r.stdout + r.stderr)
+            self.assertIn("1 passed", r.stdout)
+
     def test_verify_deep_and_broken(self):
         d = self.daemon({self.db: self.url}, top=STILL).start()
         self.write(d, 8)

@@ -61,7 +61,9 @@ class Directory(Case):
             return
         for ps, copies in states.items():
             files = ltx.list_dir(self.tmp / f"r{ps}")
-            self.assertEqual([a for a, _, _ in files], sorted(copies))
+            txids = [a for a, _, _ in files]
+            self.assertEqual(txids, list(range(1, txids[-1] + 1)))
+            self.assertEqual(txids[-1], max(copies))
             self.assertEqual([a for a, b, _ in files if a != b], [])
             self.assertEqual(ltx.gaps(files), [])
 

@@ -36,7 +36,9 @@ class CephS3(Case):
     def test_ours_to_upstream(self):
         files, copies = self.both_ways(self.bin, self.need_upstream())
         if not is_upstream(self.bin):
-            self.assertEqual([a for a, _, _ in files], sorted(copies))
+            txids = [a for a, _, _ in files]
+            self.assertEqual(txids, list(range(1, txids[-1] + 1)))
+            self.assertEqual(txids[-1], max(copies))
 
     def test_upstream_to_ours(self):
         self.both_ways(self.need_upstream(), self.bin)

@@ -19,6 +19,7 @@ TEST(header_layout)
 		.node_id = 0x8182838485868788,
 		.has_db_checksum = true,
 		.db_checksum = 0x9192939495969798,
+		.wal_sum = { 0xa1a2a3a4, 0xb1b2b3b4 },
 	};
 	static const uint8_t want[LS_LTX_HEADER] = { 'L', 'T', 'X', '1', 0, 0,
 		0, 2, 0, 0, 0x10, 0, 1, 2, 3, 4, 0x11, 0x12, 0x13, 0x14, 0x15,
@@ -28,7 +29,8 @@ TEST(header_layout)
 		0x51, 0x52, 0x53, 0x54, 0x55, 0x56, 0x57, 0x58, 0x61, 0x62,
 		0x63, 0x64, 0x71, 0x72, 0x73, 0x74, 0x81, 0x82, 0x83, 0x84,
 		0x85, 0x86, 0x87, 0x88, 'L', 'S', 'D', '1', 0x91, 0x92, 0x93,
-		0x94, 0x95, 0x96, 0x97, 0x98, 0, 0, 0, 0, 0, 0, 0, 0 };
+		0x94, 0x95, 0x96, 0x97, 0x98, 0xa1, 0xa2, 0xa3, 0xa4, 0xb1,
+		0xb2, 0xb3, 0xb4 };
 	struct ls_ltx_header d = { 0 };
 	uint8_t b[LS_LTX_HEADER];
 	struct ls_err e = { 0 };
@@ -43,6 +45,7 @@ TEST(header_layout)
 	CHECK(d.salt1 == h.salt1 && d.salt2 == h.salt2);
 	CHECK(d.node_id == h.node_id && d.has_db_checksum);
 	CHECK(d.db_checksum == h.db_checksum && d.pre_apply == 0);
+	CHECK(memcmp(d.wal_sum, h.wal_sum, sizeof d.wal_sum) == 0);
 }
 
 static enum ls_rc
@@ -107,6 +110,7 @@ TEST(header_reserved)
 	memset(b + 80, 0xee, 20);
 	CHECK_OK(ls_ltx_header_decode(LS_SPAN(b, sizeof b), &d, &e));
 	CHECK(!d.has_db_checksum && d.db_checksum == 0);
+	CHECK(d.wal_sum[0] == 0 && d.wal_sum[1] == 0);
 	b[0] = 'l';
 	CHECK_RC(
 	    ls_ltx_header_decode(LS_SPAN(b, sizeof b), &d, &e), LS_ECORRUPT);

@@ -5,12 +5,16 @@
 #include "replica/points.h"
 
 #include <errno.h>
+#include <spawn.h>
+#include <stdlib.h>
+#include <sys/wait.h>
 
 #define DAY (24 * MD_HOUR)
 
 /* ---- thirty days -------------------------------------------------------------
  * A daemon's schedule over a model. The oracle is a list of what was promised:
- * when which TXID became the end of a level-1 file. */
+ * when which TXID became the end of a level-1 file. With LS_UPSTREAM set to the
+ * released binary it restores some of them too (interop/test_compaction.py). */
 
 struct life {
 	const char *name;
@@ -25,8 +29,48 @@ struct sim {
 	bool *end_of_l1; /* by TXID */
 	size_t cap;
 	int64_t next_level[3];
-	size_t deleted, checked;
+	size_t deleted, checked, by_peer;
 };
+
+static const char *
+peer_binary(void)
+{
+	const char *path = getenv("LS_UPSTREAM");
+
+	return path != NULL && *path != '\0' ? path : NULL;
+}
+
+/* Upstream's restore of a TXID, compared with the model. */
+static void
+check_by_peer(struct sim *s, const char *peer, uint64_t txid)
+{
+	extern char **environ;
+	const struct md_state *want = &s->m.s[txid];
+	char url[4200], hex[LS_TXID_TEXT];
+	char *argv[] = { (char *)(uintptr_t)peer, "restore", "-txid",
+		ls_txid_text(txid, hex), "-o", NULL, url, NULL };
+	posix_spawn_file_actions_t fa;
+	struct ls_span got;
+	pid_t pid;
+	int status;
+
+	(void)snprintf(url, sizeof url, "file://%s", T("rep"));
+	argv[5] = (char *)(uintptr_t)T("peer.db");
+	CHECK_EQ(posix_spawn_file_actions_init(&fa), 0);
+	for (int fd = 1; fd <= 2; fd++)
+		CHECK_EQ(posix_spawn_file_actions_addopen(
+			     &fa, fd, "/dev/null", O_WRONLY, 0),
+		    0);
+	CHECK_EQ(posix_spawn(&pid, peer, &fa, NULL, argv, environ), 0);
+	(void)posix_spawn_file_actions_destroy(&fa);
+	CHECK(waitpid(pid, &status, 0) == pid);
+	CHECK_EQ(status, 0);
+	got = test_read_file(argv[5]);
+	CHECK_EQ(got.n, (size_t)want->commit * want->page_size);
+	CHECK(memcmp(got.p, want->pages, got.n) == 0);
+	CHECK(remove(argv[5]) == 0);
+	s->by_peer++;
+}
 
 static void
 promise(struct sim *s, uint64_t txid)
@@ -58,6 +102,7 @@ check_all(struct sim *s, bool restore)
 	struct ls_files all = { 0 };
 	struct ls_target begin = { .before_ns =
 				       s->m.now_ns - s->life->retention_ns };
+	const char *peer = peer_binary();
 
 	CHECK_OK(ls_replica_list_all(s->m.r, NULL, &all, NULL, &e));
 	for (uint64_t t = 1; t <= s->m.n; t++) {
@@ -71,6 +116,8 @@ check_all(struct sim *s, bool restore)
 		ls_plan_fini(&p);
 		if (restore && (t == s->m.n || test_rand() % 16 == 0)) {
 			md_check(&s->m, t);
+			if (peer != NULL && s->checked % 8 == 0)
+				check_by_peer(s, peer, t);
 			s->checked++;
 		}
 	}
@@ -190,6 +237,7 @@ live(const struct life *life)
 		check_all(&s, false);
 	}
 	CHECK(s.deleted > 100 && s.checked > 50);
+	CHECK((s.by_peer > 5) == (peer_binary() != NULL));
 	/* It does delete: a small part of all that was ever written is left. */
 	CHECK(stored(&s.m) < s.m.n + s.deleted);
 	ls_maint_free(s.mt);
