@@ -232,8 +232,11 @@ ls_replica_list_from(struct ls_replica *r, const struct ls_par *par,
 	for (int i = 0; i < LS_LEVELS; i++)
 		ls_files_fini(&a->part[i]);
 	ls_free(a);
-	if (rc != LS_OK)
+	if (rc != LS_OK) { /* out as it was: an empty one owns nothing */
 		out->n = had;
+		if (had == 0)
+			ls_files_fini(out);
+	}
 	return rc;
 }
 

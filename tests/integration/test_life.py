@@ -296,7 +296,8 @@ class Requests(Life):
             pass  # it may answer before it has read all
         answer = s.recv(100)
         s.close()
-        return int(answer.split()[1])
+        # Hung up on in the middle of too much: refused as well.
+        return int(answer.split()[1]) if answer else 400
 
 
 if __name__ == "__main__":
