@@ -11,6 +11,7 @@
  */
 #include "vfs/opts.h"
 
+#include "base/log.h"
 #include "base/bytes.h"
 #include "base/sys.h"
 #include "base/units.h"
@@ -136,6 +137,27 @@ refuse_unlocked(
 }
 
 static enum ls_rc
+refuse_disk_cache(
+    struct ls_vfs_opts *o, const char *name, const char *v, struct ls_err *e)
+{
+	(void)o, (void)v;
+	return ls_err_set(e, LS_EUNSUPPORTED,
+	    "%s: this version of litestream-vfs has no disk cache", name);
+}
+
+/* From the environment it may be meant for another program: said, not refused.
+ */
+static enum ls_rc
+skip_disk_cache(
+    struct ls_vfs_opts *o, const char *name, const char *v, struct ls_err *e)
+{
+	(void)o, (void)v, (void)e;
+	ls_warn("no disk cache in this version, pages are kept in memory",
+	    LS_ATTRS(LS_S("variable", name)));
+	return LS_OK;
+}
+
+static enum ls_rc
 pass(struct ls_vfs_opts *o, const char *name, const char *v, struct ls_err *e)
 {
 	(void)o, (void)name, (void)v, (void)e;
@@ -153,6 +175,8 @@ static const struct {
 	{ "poll", set_poll },
 	{ "hydrate", set_hydrate },
 	{ "write", set_write },
+	{ "cache_path", refuse_disk_cache },
+	{ "cache_disk", refuse_disk_cache },
 	{ "immutable", refuse_unlocked },
 	{ "nolock", refuse_unlocked },
 	{ "vfs", pass },
@@ -170,6 +194,8 @@ static const struct {
 	{ "LITESTREAM_CACHE_SIZE", set_cache },
 	{ "LITESTREAM_POLL_INTERVAL", set_poll },
 	{ "LITESTREAM_WRITE_ENABLED", set_write },
+	{ "LITESTREAM_CACHE_PATH", skip_disk_cache },
+	{ "LITESTREAM_CACHE_DISK_SIZE", skip_disk_cache },
 };
 
 /* A path alone switches it on; "false" beside it switches it off again. */
