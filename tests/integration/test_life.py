@@ -290,11 +290,15 @@ class Requests(Life):
         s.settimeout(20)
         s.connect(str(d.sock))
         head = f"POST /sync HTTP/1.1\r\nHost: x\r\nContent-Length: {len(body)}"
+        answer = b""
         try:
             s.sendall(head.encode() + b"\r\n\r\n" + body)
         except OSError:
             pass  # it may answer before it has read all
-        answer = s.recv(100)
+        try:
+            answer = s.recv(100)
+        except ConnectionError:
+            pass
         s.close()
         # Hung up on in the middle of too much: refused as well.
         return int(answer.split()[1]) if answer else 400
