@@ -24,6 +24,10 @@ enum {
 	SILENT_SEC = 10 /* so long a client may take between two bytes */
 };
 
+/* jansson reads up to 2,048 nested values, by recursion. Only what is used of
+ * it becomes memory. */
+#define STACK ((size_t)4 << 20)
+
 struct ls_control {
 	struct ls_daemon *d;
 	struct MHD_Daemon *http;
@@ -431,8 +435,7 @@ ls_control_start(struct ls_daemon *d, const char *path, uint32_t mode,
 		    MHD_OPTION_CONNECTION_LIMIT, (unsigned)CONNECTIONS,
 		    MHD_OPTION_CONNECTION_TIMEOUT, (unsigned)SILENT_SEC,
 		    MHD_OPTION_NOTIFY_COMPLETED, on_done, NULL,
-		    MHD_OPTION_THREAD_STACK_SIZE, (size_t)256 * 1024,
-		    MHD_OPTION_END);
+		    MHD_OPTION_THREAD_STACK_SIZE, STACK, MHD_OPTION_END);
 		if (c->http == NULL)
 			rc = ls_err_set(e, LS_EIO,
 			    "cannot serve the control socket %s", path);
