@@ -457,8 +457,8 @@ last_step(struct ls_db *db)
 	if (close_capture(db, false, &e) != LS_OK)
 		ls_warn("close", LS_ATTRS(LS_S("db", db->name), LS_E(&e)));
 	(void)pthread_mutex_lock(&d->mu);
-	/* Given up, a remote step may still be on its way back. */
-	if (db->up != NULL && !db->remote_lent)
+	/* Given up, a remote step may still be on its way back: up is its. */
+	if (!db->remote_lent && db->up != NULL)
 		ls_uploader_rest(db->up);
 	db->closed = true;
 	db->parked = false;
