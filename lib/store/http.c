@@ -477,6 +477,8 @@ set_options(
 		SET(CURLOPT_SSL_VERIFYPEER, 0L);
 		SET(CURLOPT_SSL_VERIFYHOST, 0L);
 	}
+	if (q->direct)
+		SET(CURLOPT_PROXY, "");
 	if (q->has_body) {
 		SET(CURLOPT_UPLOAD, 1L);
 		SET(CURLOPT_INFILESIZE_LARGE,

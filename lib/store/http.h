@@ -35,6 +35,7 @@ struct ls_http_req {
 	bool has_body;		    /* send Content-Length, 0 without body */
 	bool once;	   /* never sent twice, not even on a dead connection */
 	bool skip_verify;  /* of the TLS certificate */
+	bool direct;	   /* past any proxy of the environment */
 	uint64_t stall_ms; /* 0: the pool's */
 	struct ls_buf *out; /* a 2xx body is appended; NULL: dropped */
 	uint64_t out_max;   /* more body bytes are an error; 0: no limit */

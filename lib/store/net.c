@@ -23,7 +23,7 @@ ls_net_new(struct ls_net **out, struct ls_err *e)
 	atomic_store(
 	    &n->seed, (uint64_t)ls_sys->wall_ns() ^ ls_sys->mono_ns() << 20);
 	if ((rc = ls_http_new(&n->http, e)) != LS_OK ||
-	    (rc = ls_creds_cache_new(&n->creds, e)) != LS_OK) {
+	    (rc = ls_creds_cache_new(n->http, &n->creds, e)) != LS_OK) {
 		ls_net_free(n);
 		return rc;
 	}
@@ -36,8 +36,8 @@ ls_net_free(struct ls_net *n)
 {
 	if (n == NULL)
 		return;
-	ls_http_free(n->http);
 	ls_creds_cache_free(n->creds);
+	ls_http_free(n->http);
 	while (n->facts != NULL) {
 		struct ls_fact *f = n->facts;
 

@@ -312,6 +312,13 @@ ls_arn_field(const char *arn, unsigned i, char *out, size_t size)
 	out[n] = '\0';
 }
 
+const char *
+ls_aws_domain(const char *region)
+{
+	return strncmp(region, "cn-", 3) == 0 ? "amazonaws.com.cn"
+					      : "amazonaws.com";
+}
+
 static enum ls_rc
 settle_s3(struct ls_place *p, struct ls_err *e)
 {

@@ -14,5 +14,7 @@ enum ls_rc ls_place_unknown_type(const char *type, struct ls_err *e);
 bool ls_endpoint_is_local(const char *endpoint);
 /* Field i (from 0) of an ARN, "" when there is none or it does not fit. */
 void ls_arn_field(const char *arn, unsigned i, char *out, size_t size);
+/* "amazonaws.com", or the domain of China's regions. */
+const char *ls_aws_domain(const char *region);
 
 #endif

@@ -60,6 +60,7 @@ struct ls_s3_req {
 	bool writes;	   /* a lost answer leaves the outcome open */
 	bool error_in_200; /* a 200 may carry an <Error> (copy, complete) */
 	char hash[LS_SHA256_HEX]; /* of the body, once known; "" before */
+	uint64_t creds_gen;	  /* who signed the last attempt */
 };
 /* Append a header or parameter; asserts that there is room. */
 void ls_s3_header(struct ls_s3_req *q, const char *name, const char *value);

@@ -80,13 +80,6 @@ struct where {
 	struct ls_buf host, base; /* base: path before the key, no slash */
 };
 
-static const char *
-aws_domain(const char *region)
-{
-	return strncmp(region, "cn-", 3) == 0 ? "amazonaws.com.cn"
-					      : "amazonaws.com";
-}
-
 static enum ls_rc
 access_point(
     const char *arn, const char *region, struct where *w, struct ls_err *e)
@@ -96,7 +89,7 @@ access_point(
 	ls_arn_field(arn, 4, account, sizeof account);
 	(void)snprintf(name, sizeof name, "%s", strchr(arn, '/') + 1);
 	return ls_buf_addf(&w->host, e, "%s-%s.s3-accesspoint.%s.%s", name,
-	    account, region, aws_domain(region));
+	    account, region, ls_aws_domain(region));
 }
 
 /* A dot in the bucket does not fit AWS's wildcard certificate. */
@@ -111,8 +104,9 @@ at_aws(const struct ls_place *p, const char *region, struct where *w,
 		return access_point(p->bucket, region, w, e);
 	if (p->force_path_style != LS_YES && strchr(p->bucket, '.') == NULL)
 		return ls_buf_addf(&w->host, e, "%s.s3.%s.%s", p->bucket,
-		    region, aws_domain(region));
-	rc = ls_buf_addf(&w->host, e, "s3.%s.%s", region, aws_domain(region));
+		    region, ls_aws_domain(region));
+	rc =
+	    ls_buf_addf(&w->host, e, "s3.%s.%s", region, ls_aws_domain(region));
 	return rc == LS_OK ? ls_buf_addf(&w->base, e, "/%s", p->bucket) : rc;
 }
 

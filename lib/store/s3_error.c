@@ -121,8 +121,11 @@ denied(const struct in *in, struct ls_err *e)
 		    "or the region (%s) is wrong",
 		    in->region);
 	else if (code_is(in, "InvalidAccessKeyId"))
-		(void)ls_err_hint(
-		    e, rc, "the server does not know this access-key-id");
+		return verdict(/* a file may hold newer ones by now */
+		    ls_err_hint(e, rc,
+			"the server does not know this access-key-id: check it "
+			"and the endpoint, or renew the keys"),
+		    LS_S3_REFRESH);
 	else if (in->q->what != NULL)
 		(void)ls_err_hint(e, rc,
 		    "the key needs %s on this bucket and prefix", in->q->what);

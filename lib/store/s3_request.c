@@ -166,18 +166,21 @@ sign(const struct ls_store *st, struct attempt *a, const struct ls_s3_req *q,
 
 static enum ls_rc
 prepare(struct ls_store *st, struct ls_s3_req *q, struct attempt *a,
-    struct ls_err *e)
+    const struct ls_call *c, struct ls_err *e)
 {
-	int64_t t = q->sign_time_ns ? q->sign_time_ns : ls_sys->wall_ns();
 	enum ls_rc rc;
 
 	ls_buf_init(&a->query, 16384);
 	ls_buf_init(&a->auth, 4096);
-	ls_amz_date(t, a->date);
 	if ((rc = hash_body(st, q, e)) != LS_OK ||
 	    (rc = ls_creds_get(
-		 ls_net_creds(st->net), &st->place, &a->creds, e)) != LS_OK ||
-	    (rc = ls_s3_addr(st, q->path, &a->addr, e)) != LS_OK ||
+		 ls_net_creds(st->net), &st->place, c, &a->creds, e)) != LS_OK)
+		return rc;
+	q->creds_gen = a->creds.gen;
+	/* Hashing and asking for credentials may have taken a while. */
+	ls_amz_date(
+	    q->sign_time_ns ? q->sign_time_ns : ls_sys->wall_ns(), a->date);
+	if ((rc = ls_s3_addr(st, q->path, &a->addr, e)) != LS_OK ||
 	    (rc = ls_sigv4_query(q->query, q->nquery, &a->query, e)) != LS_OK)
 		return rc;
 	a->url = ls_asprintf("%s%s%s", a->addr.url, a->query.n > 0 ? "?" : "",
@@ -231,9 +234,11 @@ attempt(struct ls_store *st, struct ls_s3_req *q, struct ls_http_resp *r,
 	struct ls_s3_error x;
 	enum ls_rc rc;
 
-	if ((rc = prepare(st, q, &a, e)) != LS_OK) {
+	if ((rc = prepare(st, q, &a, c, e)) != LS_OK) {
 		attempt_fini(&a);
-		v.rc = rc;
+		v.rc = rc; /* a source of credentials that is away for now */
+		if (rc == LS_ENET || rc == LS_ESERVER)
+			v.next = LS_S3_RETRY;
 		return v;
 	}
 	memcpy(region, a.addr.region, sizeof a.addr.region);
@@ -350,9 +355,9 @@ ls_s3_send(struct ls_store *st, struct ls_s3_req *q, struct ls_http_resp *r,
 			redirected = true;
 			continue;
 		}
-		if (v.next == LS_S3_REFRESH && !refreshed) {
+		if (v.next == LS_S3_REFRESH && !refreshed &&
+		    ls_creds_forget(ls_net_creds(st->net), q->creds_gen)) {
 			refreshed = true;
-			ls_creds_forget(ls_net_creds(st->net));
 			continue;
 		}
 		if (v.next != LS_S3_RETRY || q->once ||

@@ -254,6 +254,12 @@ add_headers(const struct ls_sigv4 *in, struct ls_buf *b, struct ls_buf *names,
 	return rc;
 }
 
+static const char *
+service(const struct ls_sigv4 *in)
+{
+	return in->service != NULL ? in->service : "s3";
+}
+
 static enum ls_rc
 signing_key(
     const struct ls_sigv4 *in, uint8_t key[static HASH], struct ls_err *e)
@@ -266,7 +272,7 @@ signing_key(
 	if ((rc = ls_buf_addf(&first, e, "AWS4%s", in->cred.secret)) == LS_OK &&
 	    (rc = hmac(first.p, first.n, day, key, e)) == LS_OK &&
 	    (rc = hmac(key, HASH, in->region, key, e)) == LS_OK &&
-	    (rc = hmac(key, HASH, "s3", key, e)) == LS_OK)
+	    (rc = hmac(key, HASH, service(in), key, e)) == LS_OK)
 		rc = hmac(key, HASH, "aws4_request", key, e);
 	if (first.p != NULL)
 		ls_crypto.f_OPENSSL_cleanse(first.p, first.cap);
@@ -302,16 +308,18 @@ ls_sigv4_sign(const struct ls_sigv4 *in, struct ls_buf *out, struct ls_err *e)
 
 	if ((rc = canonical(in, &names, hash, e)) != LS_OK ||
 	    (rc = ls_buf_addf(&sts, e,
-		 "AWS4-HMAC-SHA256\n%s\n%.8s/%s/s3/aws4_request\n%s",
-		 in->amz_date, in->amz_date, in->region, hash)) != LS_OK ||
+		 "AWS4-HMAC-SHA256\n%s\n%.8s/%s/%s/aws4_request\n%s",
+		 in->amz_date, in->amz_date, in->region, service(in), hash)) !=
+		LS_OK ||
 	    (rc = signing_key(in, key, e)) != LS_OK ||
 	    (rc = hmac(key, HASH, ls_buf_str(&sts), mac, e)) != LS_OK)
 		goto out;
 	hex(mac, HASH, sig);
 	rc = ls_buf_addf(out, e,
-	    "AWS4-HMAC-SHA256 Credential=%s/%.8s/%s/s3/aws4_request, "
+	    "AWS4-HMAC-SHA256 Credential=%s/%.8s/%s/%s/aws4_request, "
 	    "SignedHeaders=%s, Signature=%s",
-	    in->cred.key_id, in->amz_date, in->region, ls_buf_str(&names), sig);
+	    in->cred.key_id, in->amz_date, in->region, service(in),
+	    ls_buf_str(&names), sig);
 out:
 	ls_crypto.f_OPENSSL_cleanse(key, sizeof key);
 	ls_buf_free(&names);

@@ -35,6 +35,7 @@ struct ls_sigv4 {
 	const char *region;
 	const char *amz_date;
 	struct ls_credentials cred;
+	const char *service; /* NULL: "s3" */
 };
 
 /* Append the canonical query string: every name and value encoded strictly,

@@ -1,41 +1,7 @@
 /* test_credentials.c -- the chain, and the shared files. */
-#include "s3fix.h"
+#include "credsfix.h"
 
-static const char *const names[] = { "AWS_ACCESS_KEY_ID",
-	"AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN",
-	"LITESTREAM_ACCESS_KEY_ID", "LITESTREAM_SECRET_ACCESS_KEY",
-	"AWS_PROFILE", "AWS_REGION", "AWS_DEFAULT_REGION",
-	"AWS_WEB_IDENTITY_TOKEN_FILE", "AWS_CONTAINER_CREDENTIALS_FULL_URI",
-	"AWS_CONTAINER_CREDENTIALS_RELATIVE_URI" };
-
-/* No variable set, both files in the test's folder. */
-static void
-clean_env(void)
-{
-	for (size_t i = 0; i < LS_COUNT(names); i++)
-		CHECK(unsetenv(names[i]) == 0);
-	CHECK(setenv("AWS_SHARED_CREDENTIALS_FILE", T("credentials"), 1) == 0);
-	CHECK(setenv("AWS_CONFIG_FILE", T("config"), 1) == 0);
-}
-
-static void
-put_file(const char *name, const char *text)
-{
-	test_write_file(T(name), text, strlen(text));
-}
-
-static enum ls_rc
-ask(const struct ls_place *p, struct ls_creds *out, struct ls_err *e)
-{
-	struct ls_creds_cache *k = NULL;
-	enum ls_rc rc;
-
-	*out = (struct ls_creds){ 0 };
-	CHECK(ls_creds_cache_new(&k, e) == LS_OK);
-	rc = ls_creds_get(k, p, out, e);
-	ls_creds_cache_free(k);
-	return rc;
-}
+#include <sys/wait.h>
 
 TEST(credentials_configuration_wins)
 {
@@ -105,13 +71,11 @@ TEST(credentials_from_files)
 	CHECK_STR(c.key_id, "id");
 	CHECK_STR(c.secret, "se=cret/+");
 	CHECK(c.token == NULL);
-	CHECK_STR(c.region, "eu-west-3");
 	ls_creds_fini(&c);
 	CHECK(setenv("AWS_PROFILE", "two", 1) == 0);
 	CHECK_OK(ask(&p, &c, &e));
 	CHECK_STR(c.key_id, "id2");
 	CHECK_STR(c.token, "t2");
-	CHECK_STR(c.region, "eu-west-2");
 	ls_creds_fini(&c);
 	r = ls_creds_region();
 	CHECK_STR(r, "eu-west-2");
@@ -126,25 +90,103 @@ TEST(credentials_from_files)
 	clean_env();
 }
 
-TEST(credentials_that_need_more_are_named)
+TEST(credentials_none)
 {
-	struct ls_place p;
 	struct ls_creds c;
 	struct ls_err e = { 0 };
 
 	clean_env();
-	ls_place_init(&p);
-	put_file("config", "[default]\ncredential_process = /bin/x\n");
-	CHECK_RC(ask(&p, &c, &e), LS_EUNSUPPORTED);
-	CHECK(strstr(e.msg, "credential_process") != NULL);
-	put_file("config", "");
-	CHECK(setenv("AWS_WEB_IDENTITY_TOKEN_FILE", "/x", 1) == 0);
-	CHECK_RC(ask(&p, &c, &e), LS_EUNSUPPORTED);
-	CHECK(strstr(e.msg, "AWS_WEB_IDENTITY_TOKEN_FILE") != NULL);
-	clean_env();
-	CHECK_RC(ask(&p, &c, &e), LS_EDENIED);
+	CHECK_RC(ask(NULL, &c, &e), LS_EDENIED);
 	CHECK(strstr(e.msg, "no credentials") != NULL);
 	CHECK(strstr(e.hint, "AWS_ACCESS_KEY_ID") != NULL);
+	CHECK(setenv("AWS_ACCESS_KEY_ID", "x", 1) == 0);
+	CHECK_RC(ask(NULL, &c, &e), LS_EDENIED);
+	CHECK(strstr(e.msg, "AWS_SECRET_ACCESS_KEY is not") != NULL);
+	clean_env();
+}
+
+/* "type a code", "use a browser": nobody is there. */
+TEST(credentials_that_need_a_person)
+{
+	static const struct {
+		const char *config, *want;
+	} rows[] = {
+		{ "[default]\nsso_session = x\n", "sso_session" },
+		{ "[default]\nsso_start_url = x\n", "sso_start_url" },
+		{ "[default]\nlogin_session = x\n", "login_session" },
+		{ "[default]\nrole_arn = r\nmfa_serial = m\n"
+		  "aws_access_key_id=i\naws_secret_access_key=s\n",
+		    "mfa_serial" },
+	};
+
+	clean_env();
+	for (size_t i = 0; i < LS_COUNT(rows); i++) {
+		struct ls_creds c;
+		struct ls_err e = { 0 };
+
+		put_file("config", rows[i].config);
+		CHECK_RC(ask(NULL, &c, &e), LS_EUNSUPPORTED);
+		CHECK(strstr(e.msg, rows[i].want) != NULL);
+		CHECK(strstr(e.msg, "credentials (profile)") != NULL);
+		CHECK(e.hint[0] != '\0');
+	}
+	clean_env();
+}
+
+TEST(credentials_process)
+{
+	struct ls_creds c;
+	struct ls_err e = { 0 };
+
+	clean_env();
+	put_file("config",
+	    "[default]\ncredential_process = printf '%s' '{\"Version\": 1,"
+	    "\"AccessKeyId\": \"pk\", \"SecretAccessKey\": \"ps\","
+	    "\"SessionToken\": \"pt\","
+	    "\"Expiration\": \"2100-01-01T00:00:00Z\"}'\n");
+	CHECK_OK(ask(NULL, &c, &e));
+	CHECK_STR(c.key_id, "pk");
+	CHECK_STR(c.secret, "ps");
+	CHECK_STR(c.token, "pt");
+	CHECK_STR(c.source, "credential_process");
+	CHECK_EQ(c.expires_ns, 4102444800ll * 1000000000);
+	ls_creds_fini(&c);
+	put_file("config", "[default]\ncredential_process = exit 7\n");
+	CHECK_RC(ask(NULL, &c, &e), LS_EDENIED);
+	CHECK(strstr(e.msg, "credential_process: the program ended with "
+			    "status 7") != NULL);
+	CHECK(e.hint[0] != '\0');
+	put_file("config", "[default]\ncredential_process = echo "
+			   "'{\"SecretAccessKey\": \"hush\"}'\n");
+	CHECK_RC(ask(NULL, &c, &e), LS_EDENIED);
+	CHECK(strstr(e.msg, "no keys") != NULL);
+	CHECK(strstr(e.msg, "hush") == NULL);
+	clean_env();
+}
+
+/* The shell and what it started are gone afterwards. */
+TEST(credentials_process_that_hangs)
+{
+	struct ls_net *net = NULL;
+	struct ls_place p;
+	struct ls_creds c = { 0 };
+	struct ls_err e = { 0 };
+	struct ls_call call = { .deadline_ns =
+				    ls_sys->mono_ns() + 200 * LS_MS };
+	int fds;
+
+	clean_env();
+	put_file(
+	    "config", "[default]\ncredential_process = sleep 1000; true\n");
+	ls_place_init(&p);
+	CHECK_OK(ls_net_new(&net, &e));
+	fds = test_open_fds();
+	CHECK_RC(
+	    ls_creds_get(ls_net_creds(net), &p, &call, &c, &e), LS_ETIMEOUT);
+	CHECK_EQ(test_open_fds(), fds);
+	CHECK_EQ(waitpid(-1, NULL, WNOHANG), -1); /* no child is left */
+	ls_net_free(net);
+	clean_env();
 }
 
 TEST(credentials_are_refreshed_once_when_expired)
@@ -167,8 +209,8 @@ TEST(credentials_are_refreshed_once_when_expired)
 	{
 		struct ls_creds c = { 0 };
 
-		CHECK_OK(ls_creds_get(ls_net_creds(f.net), &f.st->place, &c,
-		    &e)); /* it is cached now */
+		CHECK_OK(ls_creds_get(ls_net_creds(f.net), &f.st->place, NULL,
+		    &c, &e)); /* it is cached now */
 		ls_creds_fini(&c);
 	}
 	put_file("credentials", "[default]\naws_access_key_id=i\n"

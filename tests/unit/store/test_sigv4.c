@@ -18,7 +18,8 @@ check_signature(const char *method, const char *path, const char *query,
 	struct ls_sigv4 in = { method, path, query, h, n, hash, "us-east-1",
 		amz_date,
 		{ "AKIAIOSFODNN7EXAMPLE",
-		    "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY", NULL } };
+		    "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY", NULL },
+		NULL };
 	struct ls_buf out = LS_BUF_INIT(1024);
 	struct ls_err e = { 0 };
 	char want[1024];
@@ -86,7 +87,7 @@ TEST(sigv4_header_values_are_trimmed)
 	const struct ls_pair a[] = { host, { "x-amz-meta-x", "  a   b " } };
 	const struct ls_pair b[] = { host, { "x-amz-meta-x", "a b" } };
 	struct ls_sigv4 in = { "GET", "/", "", a, 2, empty_hash, "us-east-1",
-		amz_date, { "K", "S", NULL } };
+		amz_date, { "K", "S", NULL }, NULL };
 	struct ls_buf x = LS_BUF_INIT(1024), y = LS_BUF_INIT(1024);
 	struct ls_err e = { 0 };
 
@@ -144,5 +145,40 @@ TEST(uri_codec)
 	CHECK_RC(ls_uri_decode("%4", 2, false, &s, &e), LS_EINVALID);
 	CHECK_RC(ls_uri_decode("%zz", 3, false, &s, &e), LS_EINVALID);
 	CHECK_RC(ls_uri_decode("%00", 3, false, &s, &e), LS_EINVALID);
+	ls_buf_free(&b);
+}
+
+/* The example of "Create a signed AWS API request", IAM's ListUsers. */
+TEST(sigv4_of_another_service)
+{
+	static const struct ls_pair h[] = {
+		{ "content-type",
+		    "application/x-www-form-urlencoded; charset=utf-8" },
+		{ "host", "iam.amazonaws.com" },
+		{ "x-amz-date", "20150830T123600Z" },
+	};
+	const struct ls_sigv4 in = {
+		.method = "GET",
+		.path = "/",
+		.query = "Action=ListUsers&Version=2010-05-08",
+		.headers = h,
+		.nheaders = LS_COUNT(h),
+		.payload_hash = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b93"
+				"4ca495991b7852b855",
+		.region = "us-east-1",
+		.service = "iam",
+		.amz_date = "20150830T123600Z",
+		.cred = { "AKIDEXAMPLE",
+		    "wJalrXUtnFEMI/K7MDENG+bPxRfiCYEXAMPLEKEY", NULL },
+	};
+	struct ls_buf b = LS_BUF_INIT(1024);
+	struct ls_err e = { 0 };
+
+	CHECK_OK(ls_sigv4_sign(&in, &b, &e));
+	CHECK_STR(ls_buf_str(&b),
+	    "AWS4-HMAC-SHA256 Credential=AKIDEXAMPLE/20150830/us-east-1/iam/"
+	    "aws4_request, SignedHeaders=content-type;host;x-amz-date, "
+	    "Signature=5d672d79c15b13162d9279b0855cfba6789a8edb4c82c400e06b5924"
+	    "a6f2b5d7");
 	ls_buf_free(&b);
 }
