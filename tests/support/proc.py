@@ -44,6 +44,16 @@ def upstream_binary():
                         "litestream")
 
 
+def upstream_extension():
+    """litestream-vfs.so of the release: named, or beside its binary."""
+    named = os.environ.get("LS_UPSTREAM_VFS")
+    if named:
+        return named
+    home = Path(upstream_binary() or "/").absolute().parent.parent
+    return next((str(p) for p in home.glob(
+        "lib/python*/site-packages/litestream_vfs/litestream-vfs.so")), None)
+
+
 def our_binary():
     return os.environ.get("LITESTREAMD") or str(ROOT / "build/litestreamd")
 
