@@ -50,6 +50,8 @@ struct ls_driver {
 	    const struct ls_call *c, struct ls_err *e);
 	enum ls_rc (*del)(struct ls_store *st, char *const *paths, size_t n,
 	    const struct ls_call *c, struct ls_err *e);
+	enum ls_rc (*del_if)(struct ls_store *st, const char *path,
+	    const char *etag, const struct ls_call *c, struct ls_err *e);
 	enum ls_rc (*copy)(struct ls_store *st, const char *from,
 	    const char *to, const struct ls_put *o, const struct ls_call *c,
 	    struct ls_err *e);

@@ -49,23 +49,6 @@ file_caps_multi(
 
 /* ---- reading ---------------------------------------------------------------*/
 
-static int64_t
-mtime_ns(const struct stat *sb)
-{
-	return (int64_t)sb->st_mtim.tv_sec * 1000000000 + sb->st_mtim.tv_nsec;
-}
-
-static void
-got_of(const struct stat *sb, struct ls_got *g)
-{
-	g->total_size = (uint64_t)sb->st_size;
-	g->mtime_ns = mtime_ns(sb);
-	g->timestamp_ms = g->mtime_ns / 1000000;
-	(void)snprintf(g->etag, sizeof g->etag, "%llx-%llx-%llx",
-	    (unsigned long long)sb->st_ino, (unsigned long long)sb->st_size,
-	    (unsigned long long)g->mtime_ns);
-}
-
 /* The range [*off, *off + *len) that o asks of size bytes. */
 static enum ls_rc
 range_of(const struct ls_get *o, uint64_t size, uint64_t *off, uint64_t *len,
@@ -96,7 +79,7 @@ read_range(int fd, const struct ls_get *o, struct ls_buf *out,
 		return ls_err_sys(e, errno, "stat");
 	if (!S_ISREG(sb.st_mode))
 		return ls_err_set(e, LS_ENOTFOUND, "not a regular file");
-	got_of(&sb, got);
+	ls_file_got(&sb, got);
 	if (o->if_match != NULL && strcmp(o->if_match, got->etag) != 0)
 		return ls_err_set(e, LS_ECHANGED, "the file was replaced");
 	if ((rc = range_of(o, got->total_size, &off, &len, e)) != LS_OK)
@@ -139,7 +122,7 @@ file_head(struct ls_store *st, const char *path, struct ls_got *got,
 		return ls_err_sys(e, errno, "stat %s", path);
 	if (!S_ISREG(sb.st_mode))
 		return ls_err_set(e, LS_ENOTFOUND, "not a regular file");
-	got_of(&sb, got);
+	ls_file_got(&sb, got);
 	return LS_OK;
 }
 
@@ -272,7 +255,7 @@ show(struct ls_store *st, const char *path, bool dir, ls_list_fn *fn, void *arg)
 		return fn(arg, &o);
 	if (ls_sys->stat(path, &sb) != 0 || !S_ISREG(sb.st_mode))
 		return true; /* deleted meanwhile, or a dangling link */
-	got_of(&sb, &g);
+	ls_file_got(&sb, &g);
 	o.size = g.total_size;
 	o.mtime_ns = g.mtime_ns;
 	o.etag = g.etag;
@@ -363,6 +346,7 @@ const struct ls_driver ls_driver_file = {
 	.head = file_head,
 	.list = file_list,
 	.del = file_del,
+	.del_if = ls_file_del_if,
 	.copy = ls_file_copy,
 	.sweep = file_sweep,
 	.begin = ls_file_begin,

@@ -9,6 +9,9 @@
  *     (test: file_if_absent_has_one_winner)
  * (3) A NEW FOLDER IS DURABLE: the folder that holds it is synced after
  *     mkdir, for each level that was missing.
+ * (4) IF MATCH compares and renames under an flock on the folder itself, which
+ *     all processes of ours take for it; a put without a condition does not.
+ *     (test: file_if_match_has_one_winner)
  * Not here: removing what a killed process left (ls_store_sweep, file.c).
  */
 #include "store/file_put.h"
@@ -20,6 +23,7 @@
 #include <fcntl.h>
 #include <stdatomic.h>
 #include <stdio.h>
+#include <sys/file.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -159,6 +163,85 @@ tmp_publish(
 	return ls_fsync_dir_of(path, e);
 }
 
+/* ---- if match --------------------------------------------------------------*/
+
+void
+ls_file_got(const struct stat *sb, struct ls_got *g)
+{
+	g->total_size = (uint64_t)sb->st_size;
+	g->mtime_ns =
+	    (int64_t)sb->st_mtim.tv_sec * 1000000000 + sb->st_mtim.tv_nsec;
+	g->timestamp_ms = g->mtime_ns / 1000000;
+	(void)snprintf(g->etag, sizeof g->etag, "%llx-%llx-%llx",
+	    (unsigned long long)sb->st_ino, (unsigned long long)sb->st_size,
+	    (unsigned long long)g->mtime_ns);
+}
+
+static enum ls_rc
+still(const char *path, const char *etag, struct ls_err *e)
+{
+	struct ls_got g;
+	struct stat sb;
+
+	if (ls_sys->stat(path, &sb) != 0)
+		return ls_err_sys(e, errno, "stat %s", path);
+	ls_file_got(&sb, &g);
+	if (strcmp(g.etag, etag) != 0)
+		return ls_err_set(e, LS_ECHANGED, "%s was replaced", path);
+	return LS_OK;
+}
+
+/* (4): gives a descriptor of the folder, locked until it is closed. */
+static enum ls_rc
+lock_folder(const char *path, int *fd, struct ls_err *e)
+{
+	char *dir = ls_dirname(path);
+	enum ls_rc rc;
+
+	if (dir == NULL)
+		return ls_err_nomem(e);
+	rc = ls_open(dir, O_RDONLY | O_DIRECTORY, 0, fd, e);
+	if (rc == LS_OK && flock(*fd, LOCK_EX) != 0)
+		rc = ls_err_sys(e, errno, "lock folder %s", dir);
+	ls_free(dir);
+	return rc;
+}
+
+enum ls_rc
+ls_file_del_if(struct ls_store *st, const char *path, const char *etag,
+    const struct ls_call *c, struct ls_err *e)
+{
+	int fd = -1;
+	enum ls_rc rc;
+
+	(void)st, (void)c;
+	if ((rc = lock_folder(path, &fd, e)) == LS_OK &&
+	    (rc = still(path, etag, e)) == LS_OK && ls_sys->unlink(path) != 0)
+		rc = ls_err_sys(e, errno, "remove %s", path);
+	if (fd >= 0)
+		(void)ls_sys->close(fd);
+	return rc;
+}
+
+static enum ls_rc
+publish_if(
+    struct tmp *t, const char *path, const struct ls_put *o, struct ls_err *e)
+{
+	int fd = -1;
+	enum ls_rc rc;
+
+	if (o->if_match == NULL)
+		return tmp_publish(t, path, o, e);
+	if ((rc = lock_folder(path, &fd, e)) == LS_OK &&
+	    (rc = still(path, o->if_match, e)) == LS_OK)
+		rc = tmp_publish(t, path, o, e);
+	if (fd >= 0)
+		(void)ls_sys->close(fd);
+	if (rc == LS_ENOTFOUND)
+		rc = ls_err_set(e, LS_ECHANGED, "%s is gone", path);
+	return rc;
+}
+
 /* ---- put and copy ----------------------------------------------------------*/
 
 static enum ls_rc
@@ -236,7 +319,7 @@ ls_file_put(struct ls_store *st, const char *path, const struct ls_body *b,
 	else
 		rc = copy_bytes(t.fd, b->fd, b->off, b->size, c, e);
 	if (rc == LS_OK)
-		rc = tmp_publish(&t, path, o, e);
+		rc = publish_if(&t, path, o, e);
 	tmp_drop(&t);
 	return rc;
 }

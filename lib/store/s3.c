@@ -1,4 +1,4 @@
-/* s3.c -- the S3 driver: put, get, head, copy. See s3.h for its other files.
+/* s3.c -- the S3 driver: get, head, copy. See s3.h for its other files.
  *
  * (1) A GET IS WHAT WAS ASKED FOR: status 206, a Content-Range that begins
  *     where we asked and ends inside, and exactly so many bytes; a server or
@@ -25,8 +25,6 @@ enum {
 	/* A copy of gigabytes may take minutes without a byte. */
 	COPY_STALL_MS = 300000,
 };
-/* R2 wants one request up to about 100 MB (lessons A3.1). */
-#define R2_PLAIN_MAX (100ull << 20)
 
 static enum ls_rc
 s3_open(struct ls_store *st, struct ls_err *e)
@@ -57,57 +55,6 @@ static void
 s3_close(struct ls_store *st)
 {
 	ls_free(st->self);
-}
-
-/* ---- put -------------------------------------------------------------------*/
-
-enum ls_rc
-ls_s3_put_plain(struct ls_store *st, const char *path, const struct ls_body *b,
-    const struct ls_put *o, const struct ls_call *c, struct ls_err *e)
-{
-	struct ls_s3_req q = {
-		.method = "PUT",
-		.path = path,
-		.what = "s3:PutObject",
-		.body = b,
-		.has_body = true,
-		.once = o->once,
-		.if_absent = o->if_absent,
-		.writes = true,
-		.sign_time_ns = o->sign_time_ns,
-	};
-	struct ls_http_resp r;
-	char stamp[LS_S3_STAMP];
-	enum ls_rc rc;
-
-	ls_s3_object_headers(st, &q, o, stamp);
-	if (o->if_absent)
-		ls_s3_header(&q, "if-none-match", "*");
-	ls_http_resp_init(&r);
-	rc = ls_s3_send(st, &q, &r, c, e);
-	ls_http_resp_fini(&r);
-	return rc;
-}
-
-static enum ls_rc
-s3_put(struct ls_store *st, const char *path, const struct ls_body *b,
-    const struct ls_put *o, const struct ls_call *c, struct ls_err *e)
-{
-	uint64_t most = (uint64_t)st->place.part_size;
-
-	if (o->if_absent || o->once)
-		most = LS_S3_PUT_MAX + 1;
-	else if (st->place.endpoint != NULL &&
-		 strstr(st->place.endpoint, ".r2.cloudflarestorage.com") !=
-		     NULL)
-		most = LS_MAX(most, R2_PLAIN_MAX);
-	if (b->size < most)
-		return ls_s3_put_plain(st, path, b, o, c, e);
-	if (o->once)
-		return ls_err_set(e, LS_ERANGE,
-		    "%" PRIu64 " bytes do not fit into one request (5 GiB)",
-		    b->size);
-	return ls_s3_put_parts(st, path, b, o, c, e);
 }
 
 /* ---- get -------------------------------------------------------------------*/
@@ -203,10 +150,6 @@ check_range(const struct ls_http_resp *r, const struct ls_get *o, uint64_t n,
 	return LS_OK;
 }
 
-struct match { /* If-Match in one of its spellings */
-	char value[160];
-};
-
 static enum ls_rc
 get_once(struct ls_store *st, const char *path, const struct ls_get *o,
     bool bare, struct ls_buf *out, struct ls_http_resp *r,
@@ -219,7 +162,7 @@ get_once(struct ls_store *st, const char *path, const struct ls_get *o,
 		.out = out,
 	};
 	char range[64];
-	struct match m;
+	char match[LS_S3_MATCH];
 
 	if (o->suffix > 0)
 		(void)snprintf(
@@ -234,11 +177,8 @@ get_once(struct ls_store *st, const char *path, const struct ls_get *o,
 		(void)snprintf(
 		    range, sizeof range, "bytes=%" PRIu64 "-", o->off);
 	ls_s3_header(&q, "range", range);
-	if (o->if_match != NULL) {
-		(void)snprintf(m.value, sizeof m.value, bare ? "%s" : "\"%s\"",
-		    o->if_match);
-		ls_s3_header(&q, "if-match", m.value);
-	}
+	if (o->if_match != NULL)
+		ls_s3_match(&q, match, o->if_match, bare);
 	ls_s3_key_headers(st, &q);
 	return ls_s3_send(st, &q, r, c, e);
 }
@@ -529,11 +469,12 @@ const struct ls_driver ls_driver_s3 = {
 	.close = s3_close,
 	.caps = ls_s3_caps,
 	.caps_multi = ls_s3_caps_multi,
-	.put = s3_put,
+	.put = ls_s3_put,
 	.get = s3_get,
 	.head = ls_s3_head,
 	.list = ls_s3_list,
 	.del = ls_s3_delete,
+	.del_if = ls_s3_del_if,
 	.copy = s3_copy,
 	.sweep = ls_s3_sweep,
 	.begin = ls_s3_begin,

@@ -1,6 +1,6 @@
 /* s3.h -- the parts of the S3 driver, for its own files.
  *
- *   s3.c          the driver: put, get, head, copy
+ *   s3.c          the driver: get, head, copy; s3_put.c
  *   s3_addr.c     where a key is: scheme, host, path
  *   s3_request.c  one request: sign, send, retry
  *   s3_error.c    what an answer means
@@ -86,6 +86,12 @@ enum ls_rc ls_s3_send(struct ls_store *st, struct ls_s3_req *q,
     struct ls_http_resp *r, const struct ls_call *c,
     struct ls_err *e) LS_MUST_CHECK;
 
+enum { LS_S3_MATCH = 160 };
+/* If-Match with this ETag; bare: without its quotes. value must outlive the
+ * request. */
+void ls_s3_match(struct ls_s3_req *q, char value[static LS_S3_MATCH],
+    const char *etag, bool bare);
+
 /* ---- answers ---------------------------------------------------------------*/
 
 enum ls_s3_next {
@@ -109,6 +115,11 @@ struct ls_s3_verdict ls_s3_judge(const struct ls_store *st,
 enum ls_rc ls_s3_put_plain(struct ls_store *st, const char *path,
     const struct ls_body *b, const struct ls_put *o, const struct ls_call *c,
     struct ls_err *e) LS_MUST_CHECK;
+enum ls_rc ls_s3_put(struct ls_store *st, const char *path,
+    const struct ls_body *b, const struct ls_put *o, const struct ls_call *c,
+    struct ls_err *e) LS_MUST_CHECK;
+enum ls_rc ls_s3_del_if(struct ls_store *st, const char *path, const char *etag,
+    const struct ls_call *c, struct ls_err *e) LS_MUST_CHECK;
 enum ls_rc ls_s3_head(struct ls_store *st, const char *path, struct ls_got *got,
     const struct ls_call *c, struct ls_err *e) LS_MUST_CHECK;
 enum ls_rc ls_s3_list(struct ls_store *st, const char *prefix,

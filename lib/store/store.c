@@ -348,6 +348,21 @@ ls_store_delete(struct ls_store *st, const char *const *keys, size_t n,
 }
 
 enum ls_rc
+ls_store_delete_if(struct ls_store *st, const char *key, const char *etag,
+    const struct ls_call *c, struct ls_err *e)
+{
+	char *path = NULL;
+	enum ls_rc rc;
+
+	if ((rc = path_of(st, key, &path, e)) == LS_OK &&
+	    (rc = ls_call_check(c, e)) == LS_OK)
+		rc = st->drv->del_if(st, path, etag, c, e);
+	ls_free(path);
+	(void)done(st, rc, LS_N_DELETE, 1);
+	return ls_err_wrap(e, rc, "delete %s from %s", key, st->text);
+}
+
+enum ls_rc
 ls_store_copy(struct ls_store *st, const char *from, const char *to,
     const struct ls_put *o, const struct ls_call *c, struct ls_err *e)
 {

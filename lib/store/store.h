@@ -115,6 +115,9 @@ struct ls_object {
 
 struct ls_put {
 	bool if_absent; /* LS_EEXISTS when the key is taken */
+	/* ETag: LS_ECHANGED when it is another object by now, or none. Small
+	 * bodies in memory only; not together with if_absent. */
+	const char *if_match;
 	int64_t
 	    timestamp_ms; /* LTX time: x-amz-meta-litestream-timestamp, mtime;
 			       * 0 = none */
@@ -189,6 +192,11 @@ enum ls_rc ls_store_list_dirs(struct ls_store *st, const char *prefix,
 /* Delete keys; one that is not there is fine. */
 enum ls_rc ls_store_delete(struct ls_store *st, const char *const *keys,
     size_t n, const struct ls_call *c, struct ls_err *e) LS_MUST_CHECK;
+/* Delete one key if the object still has this ETag; LS_ECHANGED when it is
+ * another one, LS_ENOTFOUND when it is gone, where the server tells (Ceph
+ * deletes it whatever it is). */
+enum ls_rc ls_store_delete_if(struct ls_store *st, const char *key,
+    const char *etag, const struct ls_call *c, struct ls_err *e) LS_MUST_CHECK;
 /* Copy on the server (LS_CAP_COPY), time kept. */
 enum ls_rc ls_store_copy(struct ls_store *st, const char *from, const char *to,
     const struct ls_put *o, const struct ls_call *c,

@@ -399,6 +399,28 @@ TEST(live_errors_are_told_apart)
 	live_close(&l);
 }
 
+TEST(live_if_match)
+{
+	struct live l;
+	struct ls_err e = { 0 };
+	struct ls_got was, now;
+	struct ls_put o = { .if_match = was.etag };
+
+	if (!live_open(&l))
+		return;
+	CHECK_OK(ls_store_put(l.st, "k", LS_SPAN_STR("a"), NULL, &l.call, &e));
+	CHECK_OK(ls_store_head(l.st, "k", &was, &l.call, &e));
+	CHECK_OK(ls_store_put(l.st, "k", LS_SPAN_STR("b"), &o, &l.call, &e));
+	CHECK_RC(ls_store_put(l.st, "k", LS_SPAN_STR("c"), &o, &l.call, &e),
+	    LS_ECHANGED);
+	CHECK_RC(ls_store_put(l.st, "gone", LS_SPAN_STR("c"), &o, &l.call, &e),
+	    LS_ECHANGED);
+	CHECK_OK(ls_store_head(l.st, "k", &now, &l.call, &e));
+	CHECK_OK(ls_store_delete_if(l.st, "k", now.etag, &l.call, &e));
+	CHECK_RC(ls_store_head(l.st, "k", &now, &l.call, &e), LS_ENOTFOUND);
+	live_close(&l);
+}
+
 TEST(live_unsigned_payload)
 {
 	struct live l;

@@ -219,6 +219,7 @@ TEST(file_upload_is_invisible_before_commit)
 
 struct racer {
 	struct ls_store *st;
+	const char *etag; /* NULL: if absent */
 	atomic_int won, lost;
 };
 
@@ -226,7 +227,7 @@ static void
 race(void *arg, size_t i)
 {
 	struct racer *r = arg;
-	struct ls_put o = { .if_absent = true };
+	struct ls_put o = { .if_absent = r->etag == NULL, .if_match = r->etag };
 	uint8_t body[1000];
 	enum ls_rc rc;
 
@@ -247,6 +248,29 @@ TEST(file_if_absent_has_one_winner)
 	s = test_read_file(T("r/k"));
 	CHECK_EQ(s.n, 1000);
 	CHECK(memcmp(s.p, s.p + 1, 999) == 0);
+	ls_store_free(r.st);
+}
+
+TEST(file_if_match_has_one_winner)
+{
+	struct racer r = { .st = open_at("r") };
+	struct ls_err e = { 0 };
+	struct ls_got was, now;
+
+	CHECK_OK(ls_store_put(r.st, "k", LS_SPAN_STR("x"), NULL, NULL, &e));
+	CHECK_OK(ls_store_head(r.st, "k", &was, NULL, &e));
+	r.etag = was.etag;
+	ls_par_threads.run(&ls_par_threads, 8, 8, race, &r);
+	CHECK_EQ(atomic_load(&r.won), 1);
+	CHECK_EQ(atomic_load(&r.lost), 7);
+	CHECK_RC(
+	    ls_store_delete_if(r.st, "k", was.etag, NULL, &e), LS_ECHANGED);
+	CHECK_OK(ls_store_head(r.st, "k", &now, NULL, &e));
+	CHECK_OK(ls_store_delete_if(r.st, "k", now.etag, NULL, &e));
+	CHECK_RC(
+	    ls_store_delete_if(r.st, "k", now.etag, NULL, &e), LS_ENOTFOUND);
+	race(&r, 0);
+	CHECK_EQ(atomic_load(&r.won), 1);
 	ls_store_free(r.st);
 }
 

@@ -475,6 +475,34 @@ TEST(s3_probe_failure_is_not_remembered)
 
 /* ---- memory ----------------------------------------------------------------*/
 
+TEST(s3_put_if_match)
+{
+	static const struct httpd_step steps[] = {
+		/* AWS, MinIO; then Ceph, which wants it bare */
+		{ "PUT", "/bkt/db/0000/k", "if-match: \"e\"" },
+		{ "PUT", "/bkt/db/0000/k", "if-match: \"e\"", .status = 412 },
+		{ "PUT", "/bkt/db/0000/k", "if-match: e" },
+		{ "PUT", "/bkt/db/0000/k", "if-match: e", .status = 412 },
+		{ "PUT", "/bkt/db/0000/k", "if-match: \"e\"", .status = 412 },
+		{ "PUT", "/bkt/db/0000/k", "if-match: e", .status = 404,
+		    .reply = "<Error><Code>NoSuchKey</Code></Error>" },
+		{ "DELETE", "/bkt/db/k", "if-match: e", .status = 412 },
+		{ "DELETE", "/bkt/db/k", "if-match: \"e\"", .status = 412 },
+		{ "DELETE", "/bkt/db/k", "if-match: e", .status = 204 },
+	};
+	struct fix f = start(steps, LS_COUNT(steps));
+	struct ls_put o = { .if_match = "e" };
+	struct ls_err e = { 0 };
+
+	CHECK_OK(put_abc(&f, &o, NULL, &e));
+	CHECK_OK(put_abc(&f, &o, NULL, &e));
+	CHECK_RC(put_abc(&f, &o, NULL, &e), LS_ECHANGED);
+	CHECK_RC(put_abc(&f, &o, NULL, &e), LS_ECHANGED);
+	CHECK_RC(ls_store_delete_if(f.st, "k", "e", NULL, &e), LS_ECHANGED);
+	CHECK_OK(ls_store_delete_if(f.st, "k", "e", NULL, &e));
+	finish(&f);
+}
+
 /* Every allocation of a put fails once: an error or success, nothing leaked
  * (the sanitizer build looks). */
 TEST(s3_put_survives_any_allocation_failure)
