@@ -292,8 +292,8 @@ take_signals(struct run *r, struct ls_err *e)
 
 /* ---- running ----------------------------------------------------------------*/
 
-/* A hot database has three descriptors, and at the start all are hot. The soft
- * limit is for programs that use select(). */
+/* An open database has up to eight descriptors. The soft limit is for programs
+ * that use select(). */
 static void
 raise_files(const struct run *r)
 {
@@ -317,6 +317,17 @@ on_ready(void *arg)
 	if (child_start(&r->child, command, &r->child_err) != LS_OK)
 		ls_daemon_stop(r->d);
 	raise_files(r);
+}
+
+/* What was open all at once is not needed any more: without this the heap keeps
+ * its largest size for ever. */
+static void
+on_quiet(void *arg)
+{
+	struct run *r = arg;
+
+	ls_net_trim(r->net, 5000);
+	(void)malloc_trim(0);
 }
 
 static void
@@ -356,12 +367,13 @@ start_control(struct run *r)
 static enum ls_rc
 run_all(struct run *r, struct ls_err *e)
 {
-	const struct ls_daemon_opts o = { r->f.once, r->f.force_snapshot,
-		r->f.enforce_retention };
+	struct ls_daemon_opts o = { r->f.once, r->f.force_snapshot,
+		r->f.enforce_retention, 0 };
 	enum ls_rc rc;
 
 	if (getrlimit(RLIMIT_NOFILE, &r->files) == 0)
 		raise_files(r);
+	o.files = (size_t)r->files.rlim_max;
 	if ((rc = ls_capture_init(e)) != LS_OK ||
 	    (rc = ls_net_new(&r->net, e)) != LS_OK ||
 	    (rc = restore_missing(r, e)) != LS_OK ||
@@ -369,6 +381,7 @@ run_all(struct run *r, struct ls_err *e)
 		return rc;
 	ls_daemon_poll(r->d, r->sig_fd, on_signal, r);
 	ls_daemon_ready(r->d, on_ready, r);
+	ls_daemon_quiet(r->d, on_quiet, r);
 	start_control(r);
 	rc = ls_daemon_run(r->d, e);
 	ls_control_stop(r->control);

@@ -300,6 +300,8 @@ remove_db(struct ls_daemon *d, struct ls_db *db)
 	ls_timer_clear(&d->timers, &db->local_timer);
 	ls_timer_clear(&d->timers, &db->remote_timer);
 	ls_timer_clear(&d->timers, &db->maint_timer);
+	ls_slot_forget(db);
+	d->unlooked -= !db->looked;
 	ls_watch_forget(d->watch, db->conf.path, db);
 	for (struct ls_db **p = &d->returned; *p != NULL;
 	     p = &(*p)->next_returned)

@@ -26,7 +26,8 @@ enum {
 	REMOTE_WORKERS = 12,
 	TICK_MS = 250,
 	TORN_MS = 10,
-	SLOW_SEC = 2
+	SLOW_SEC = 2,
+	MANY = 100 /* databases: enough to save where it can be saved */
 };
 
 void
@@ -93,6 +94,7 @@ ls_daemon_add(struct ls_daemon *d, struct ls_db_config *conf, struct ls_err *e)
 		d->cap = cap;
 	}
 	d->db[d->n++] = db;
+	d->unlooked++;
 	ls_db_due_local(db, 0);
 	ls_db_due_remote(db, 0);
 	return LS_OK;
@@ -112,6 +114,7 @@ ls_daemon_new(struct ls_config *cfg, const struct ls_daemon_opts *o,
 	d->net = net;
 	d->wake_fd = d->poll_fd = d->cancel.fd = -1;
 	d->started_ns = ls_sys->wall_ns();
+	ls_slots_init(d, o->files);
 	(void)pthread_mutex_init(&d->mu, NULL);
 	(void)pthread_condattr_init(&attr);
 	(void)pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
@@ -166,14 +169,21 @@ ls_daemon_ready(struct ls_daemon *d, void (*fn)(void *arg), void *arg)
 	d->ready_arg = arg;
 }
 
+void
+ls_daemon_quiet(struct ls_daemon *d, void (*fn)(void *arg), void *arg)
+{
+	d->quiet = fn;
+	d->quiet_arg = arg;
+}
+
 /* Hand a step to a worker, unless the part is lent: then it is looked at again
  * when it comes back (settle() sets the timers). mu held. */
-static void
-start_local(struct ls_daemon *d, struct ls_db *db)
+void
+ls_daemon_start_local(struct ls_daemon *d, struct ls_db *db)
 {
 	bool slow = db->rebase;
 
-	if (db->local_lent || db->closed)
+	if (db->local_lent || db->closed || !ls_slot_take(db))
 		return;
 	db->local_lent = true;
 	ls_pool_push(
@@ -213,7 +223,7 @@ capture_first(struct ls_daemon *d, struct ls_db *db)
 	    db->conf.monitor_interval_ns == 0 || !ls_capture_changed(db->cap))
 		return false; /* upload_after: that was done */
 	db->upload_after = true;
-	start_local(d, db);
+	ls_daemon_start_local(d, db);
 	return true;
 }
 
@@ -228,7 +238,7 @@ start(struct ls_daemon *d, struct ls_timer *t)
 	case LS_T_LOCAL:
 		db = (struct ls_db *)(p - offsetof(struct ls_db, local_timer));
 		db->local_again |= db->local_lent;
-		start_local(d, db);
+		ls_daemon_start_local(d, db);
 		break;
 	case LS_T_REMOTE:
 		db = (struct ls_db *)(p - offsetof(struct ls_db, remote_timer));
@@ -328,7 +338,8 @@ arm_returned(struct ls_daemon *d, uint64_t now)
 		db->armed = ls_watch_arm(d->watch, ls_db_file(db), db);
 		if (!db->armed && db->watch_refused && !db->local_lent)
 			ls_db_due_local(db, now + LS_SEC);
-		if (db->hot && !db->local_lent && ls_capture_changed(db->cap))
+		if (db->hot ? !db->local_lent && ls_capture_changed(db->cap)
+			    : db->parked && ls_db_woke(db))
 			stir(db, now);
 	}
 }
@@ -390,9 +401,8 @@ tick(struct ls_daemon *d, uint64_t now)
 	d->tick_step_ns =
 	    LS_MIN(2 * LS_MAX(d->tick_step_ns, LS_MS / 2), TICK_MS * LS_MS);
 	d->tick_ns = now + d->tick_step_ns;
-	for (size_t i = 0; i < d->n; i++)
-		if (d->db[i]->hot)
-			look_at_guard(d, d->db[i], now);
+	for (struct ls_db *db = d->hottest; db != NULL; db = db->colder)
+		look_at_guard(d, db, now);
 }
 
 static int
@@ -408,26 +418,19 @@ timeout_ms(struct ls_daemon *d, uint64_t next_ns, uint64_t now)
 	if (d->remote_n > 0)
 		ns = LS_MIN(ns, LS_SEC);
 	if (d->stopping)
-		ns = LS_MIN(ns, 100 * LS_MS);
+		ns = LS_MIN(ns, (d->n > MANY ? 5 : 100) * LS_MS);
+	if (d->crowd != NULL)
+		ns = LS_MIN(ns, 50 * LS_MS);
 	if (ns == UINT64_MAX)
 		return -1;
 	return (int)LS_MIN((ns + 999999) / 1000000, (uint64_t)3600000);
 }
 
-/* Every database had its first turn. mu held. */
-static bool
-all_looked(const struct ls_daemon *d)
-{
-	for (size_t i = 0; i < d->n; i++)
-		if (!d->db[i]->looked)
-			return false;
-	return true;
-}
-
+/* Once every database had its first turn. mu held. */
 static void
 tell_ready(struct ls_daemon *d)
 {
-	if (d->was_ready || !all_looked(d))
+	if (d->was_ready || d->unlooked > 0)
 		return;
 	d->was_ready = true;
 	if (ls_stop_if_locked(d))
@@ -435,6 +438,20 @@ tell_ready(struct ls_daemon *d)
 	(void)pthread_mutex_unlock(&d->mu);
 	if (d->ready != NULL)
 		d->ready(d->ready_arg);
+	(void)pthread_mutex_lock(&d->mu);
+}
+
+/* mu held. */
+static void
+tell_quiet(struct ls_daemon *d)
+{
+	if (d->parkings < MANY || (d->hot_n > 0 && d->parkings < 10 * MANY))
+		return;
+	d->parkings = 0;
+	if (d->quiet == NULL)
+		return;
+	(void)pthread_mutex_unlock(&d->mu);
+	d->quiet(d->quiet_arg);
 	(void)pthread_mutex_lock(&d->mu);
 }
 
@@ -544,10 +561,12 @@ loop(struct ls_daemon *d, int ep)
 		arm_returned(d, now);
 		tick(d, now);
 		look_for_slow(d, now);
+		ls_slots_turn(d, now);
 		suspend(d);
 		over = d->stopping && ls_stop_turn(d, now);
 		next = start_due(d);
 		tell_ready(d);
+		tell_quiet(d);
 		ms = timeout_ms(d, next, now);
 		(void)pthread_mutex_unlock(&d->mu);
 		tell_watchdog(d, now);

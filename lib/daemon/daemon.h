@@ -17,6 +17,7 @@ struct ls_daemon_opts {
 	bool once;		/* one sync of everything, then end */
 	bool force_snapshot;	/* with once: a level-9 snapshot of each too */
 	bool enforce_retention; /* with once: then delete what may go */
+	size_t files; /* descriptors that the process may have; 0 = 1,024 */
 };
 
 /* Takes the databases out of cfg (n_dbs becomes 0); keeps cfg's strings and net
@@ -47,6 +48,10 @@ void ls_daemon_poll(
 /* Called once, on the running thread, when every database had its first turn
  * at opening. Before ls_daemon_run. */
 void ls_daemon_ready(struct ls_daemon *d, void (*fn)(void *arg), void *arg);
+
+/* Called on the running thread when what was busy has become quiet: memory and
+ * connections may be given back. Before ls_daemon_run. */
+void ls_daemon_quiet(struct ls_daemon *d, void (*fn)(void *arg), void *arg);
 
 /* ---- control (compatibility 9.1) -------------------------------------------*/
 

@@ -21,6 +21,12 @@
 
 #include <pthread.h>
 
+/* To be told whether a file was written since. */
+struct ls_file_mark {
+	int64_t mtime_ns; /* 0: there was none */
+	int64_t size;
+};
+
 enum ls_timer_kind { LS_T_LOCAL, LS_T_REMOTE, LS_T_MAINT };
 enum ls_goal { LS_GOAL_RUN, LS_GOAL_STOP };
 
@@ -28,6 +34,8 @@ struct ls_db {
 	struct ls_daemon *d;
 	struct ls_db_config conf;
 	const char *name; /* base name of the database, for the log */
+	struct ls_file_mark parked_wal; /* of the -wal when it was parked; the
+					 * local part's while that is lent */
 	char *file; /* what a link at conf.path leads to: -wal and -shm lie
 		     * there; NULL: it is no link. Set under d->mu */
 
@@ -81,8 +89,14 @@ struct ls_db {
 	bool armed;		     /* the one-shot watch is, and unspent */
 	bool returned; /* in d->returned: its watch is to be armed */
 	struct ls_db *next_returned;
-	bool hot;	  /* cap is open: guard held */
-	bool stirred;	  /* an event came: look at inodes too */
+	bool hot;     /* cap is open: guard held */
+	bool slot;    /* slots.c: may be open */
+	bool evict;   /* ... and is to make room for another */
+	bool crowded; /* in d->crowd: waits for a slot */
+	struct ls_db *next_crowd;
+	struct ls_db *hotter, *colder; /* in d->hot */
+	uint64_t evict_after_ns;       /* mono: it could not be, before */
+	bool stirred;		       /* an event came: look at inodes too */
 	uint64_t torn_ns; /* the two header copies differ since then; 0 = no */
 	bool recover;	  /* ... for too long: read on the guard */
 	enum ls_goal goal;
@@ -144,6 +158,8 @@ struct ls_daemon {
 	void *poll_arg;
 	void (*ready)(void *);
 	void *ready_arg;
+	void (*quiet)(void *);
+	void *quiet_arg;
 	int64_t started_ns;
 
 	pthread_mutex_t mu;
@@ -152,7 +168,14 @@ struct ls_daemon {
 	struct ls_db **db;
 	size_t n, cap;
 	size_t hot_n;
+	/* slots.c */
+	size_t slots, slots_max; /* databases that are open, or may become so */
+	size_t unlooked;	 /* that had no turn at opening yet */
+	struct ls_db *hottest, *coldest;
+	struct ls_db *crowd, **crowd_tail; /* who waits, in order */
+	size_t crowd_n, evicting;
 	struct ls_db *returned; /* records that workers gave back */
+	size_t parkings;	/* since quiet was called */
 	uint64_t tick_ns;	/* when the guards are looked at next */
 	uint64_t tick_step_ns;	/* ... and how long after that again */
 	uint64_t slow_ns;	/* when slow replicas are looked for next */
@@ -160,7 +183,7 @@ struct ls_daemon {
 	size_t remote_n;	/* remote steps under way */
 	bool suspending;
 	bool stopping;
-	uint64_t stop_ns, stop_deadline_ns;
+	uint64_t stop_ns, stop_deadline_ns, stop_turn_ns;
 	int stop_calls;
 	bool was_ready;
 	bool over; /* the loop has ended: nothing changes any more */
@@ -199,6 +222,22 @@ uint64_t ls_db_backoff(uint64_t base_ns, uint64_t failures);
 /* Open store, replica and uploader when they are not. */
 enum ls_rc ls_db_open_remote(struct ls_db *db, struct ls_err *e) LS_MUST_CHECK;
 
+/* ---- slots.c: how many databases are open at once; mu held ---- */
+void ls_slots_init(struct ls_daemon *d, size_t files);
+/* May db's local step begin? False: it waits for its turn, and is started by
+ * ls_slots_turn. */
+bool ls_slot_take(struct ls_db *db);
+/* Its local step is over: without an open database the slot is another's. */
+void ls_slot_settle(struct ls_db *db);
+/* It is open (again: something was captured). */
+void ls_slot_hot(struct ls_db *db);
+void ls_slot_cold(struct ls_db *db); /* it is closed */
+void ls_slot_forget(struct ls_db *db);
+/* Give free slots to those who wait, and make room for the others. */
+void ls_slots_turn(struct ls_daemon *d, uint64_t now);
+/* daemon.c */
+void ls_daemon_start_local(struct ls_daemon *d, struct ls_db *db);
+
 /* ---- the steps ---- */
 void ls_db_local_step(struct ls_work *w);  /* db_local.c */
 void ls_db_remote_step(struct ls_work *w); /* db_remote.c */
@@ -225,6 +264,11 @@ void ls_db_snapshot_go(struct ls_db *db);
 bool ls_db_snapshot_end(struct ls_db *db);
 /* db_local.c: tell the record what the capture holds now. mu held. */
 void ls_db_publish(struct ls_db *db);
+/* Parked, stored and heard of no write since: its end needs no open. mu held.
+ */
+bool ls_db_sleeps(const struct ls_db *db);
+/* Was the -wal written since the parking? Blocks for a stat. mu held. */
+bool ls_db_woke(const struct ls_db *db);
 /* db_spool.c, in a local step. Merge pending files when they are too many. */
 enum ls_rc ls_db_bound_spool(struct ls_db *db, struct ls_err *e) LS_MUST_CHECK;
 /* May another file be written? LS_ENOSPC: the disk's reserve is reached. */

@@ -20,15 +20,16 @@
 #include "base/file.h"
 
 #include <limits.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <sys/stat.h>
 
-enum { SAVE_EVERY_SEC = 10, OPEN_RETRY_SEC = 1, MISSING_LOOK_SEC = 5 };
+enum { SAVE_EVERY_SEC = 10, MISSING_LOOK_SEC = 5, CLOCK_STEP_MS = 20 };
 
 /* What the step found; applied to the record in settle(). */
 struct turn {
 	enum ls_goal goal;
-	bool stirred, recover, snapshot, rebase;
+	bool stirred, recover, snapshot, rebase, evict;
 	uint64_t acked;
 	bool again;    /* more to do right now */
 	bool captured; /* a file was written */
@@ -152,8 +153,7 @@ open_capture(struct ls_db *db, struct turn *t, struct ls_err *e)
 		return rc;
 	db->safe = 0; /* what was saved may have been reset meanwhile */
 	(void)pthread_mutex_lock(&d->mu);
-	db->hot = true;
-	d->hot_n++;
+	ls_slot_hot(db);
 	db->parked = false;
 	db->exists = true;
 	ls_db_publish(db);
@@ -167,6 +167,46 @@ open_capture(struct ls_db *db, struct turn *t, struct ls_err *e)
 	return LS_OK;
 }
 
+/* Blocks for a stat. */
+static struct ls_file_mark
+mark_wal(const struct ls_db *db)
+{
+	char wal[PATH_MAX];
+	struct stat st;
+
+	if (snprintf(wal, sizeof wal, "%s-wal", ls_db_file(db)) >=
+		(int)sizeof wal ||
+	    stat(wal, &st) != 0)
+		return (struct ls_file_mark){ 0, 0 };
+	return (struct ls_file_mark){ st.st_mtim.tv_sec * (int64_t)LS_SEC +
+					  st.st_mtim.tv_nsec,
+		st.st_size };
+}
+
+bool
+ls_db_woke(const struct ls_db *db)
+{
+	struct ls_file_mark now = mark_wal(db);
+
+	return now.mtime_ns != db->parked_wal.mtime_ns ||
+	       now.size != db->parked_wal.size;
+}
+
+/* A write behind the mark changes it, if the mark is older than the steps of the
+ * file system's clock. */
+static enum ls_rc
+park_capture(struct ls_db *db, struct ls_err *e)
+{
+	struct ls_file_mark mark = mark_wal(db);
+	enum ls_rc rc;
+
+	if (ls_sys->wall_ns() - mark.mtime_ns < CLOCK_STEP_MS * (int64_t)LS_MS)
+		return ls_err_set(e, LS_EBUSY, "written a moment ago");
+	if ((rc = ls_capture_park(db->cap, e)) == LS_OK)
+		db->parked_wal = mark;
+	return rc;
+}
+
 static enum ls_rc
 close_capture(struct ls_db *db, bool park, struct ls_err *e)
 {
@@ -177,13 +217,11 @@ close_capture(struct ls_db *db, bool park, struct ls_err *e)
 	if (cap == NULL)
 		return LS_OK;
 	(void)pthread_mutex_lock(&d->mu); /* the tick must not look at it */
-	db->hot = false;
-	d->hot_n--;
+	ls_slot_cold(db);
 	(void)pthread_mutex_unlock(&d->mu);
-	if (park && (rc = ls_capture_park(cap, e)) != LS_OK) {
+	if (park && (rc = park_capture(db, e)) != LS_OK) {
 		(void)pthread_mutex_lock(&d->mu);
-		db->hot = true;
-		d->hot_n++;
+		ls_slot_hot(db);
 		(void)pthread_mutex_unlock(&d->mu);
 		return rc;
 	}
@@ -326,12 +364,27 @@ look_at_files(struct ls_db *db, struct turn *t, struct ls_err *e)
 	return open_capture(db, t, e);
 }
 
+/* Its place is needed: is there nothing left that needs it open? */
+static bool
+may_leave(struct ls_db *db)
+{
+	bool may;
+
+	(void)pthread_mutex_lock(&db->d->mu);
+	may = db->watched && db->waiters == 0 && !db->rebase && !db->snapshot &&
+	      !db->snap_lent && db->local_known;
+	(void)pthread_mutex_unlock(&db->d->mu);
+	return may && !ls_capture_changed(db->cap);
+}
+
 static bool
 quiet_enough(struct ls_db *db, const struct turn *t)
 {
 	int64_t after = db->d->cfg.park_after_ns;
 	bool quiet;
 
+	if (t->evict && t->goal == LS_GOAL_RUN && t->clean)
+		return may_leave(db);
 	/* Stirred: the one-shot watch is spent, and nobody would tell of a write
 	 * between the parking and the arming. */
 	if (after == 0 || t->goal == LS_GOAL_STOP || t->captured || !t->clean ||
@@ -406,7 +459,10 @@ settle(struct ls_db *db, const struct turn *t, enum ls_rc rc, uint64_t gen)
 	uint64_t now = ls_sys->mono_ns(), due;
 
 	(void)pthread_mutex_lock(&d->mu);
+	d->unlooked -= !db->looked;
 	db->looked = true;
+	if (t->captured && db->hot)
+		ls_slot_hot(db);
 	if (rc == LS_OK) {
 		db->local_ended = gen;
 		if (db->remote_failures == 0 && !db->stuck)
@@ -421,8 +477,11 @@ settle(struct ls_db *db, const struct turn *t, enum ls_rc rc, uint64_t gen)
 	db->exists = !t->missing;
 	db->parked = t->park;
 	db->torn_ns = 0;
-	if (t->park)
+	if (t->park) {
+		d->parkings++;
+		ls_timer_clear(&d->timers, &db->local_timer);
 		ls_db_due_remote(db, now); /* lets go of its part too */
+	}
 	if (db->cap != NULL)
 		ls_db_publish(db);
 	if (t->goal == LS_GOAL_STOP &&
@@ -435,6 +494,7 @@ settle(struct ls_db *db, const struct turn *t, enum ls_rc rc, uint64_t gen)
 		ls_db_due_remote(db, 0);
 	due = db->gave_up ? now : next_look(db, t, now);
 	db->local_lent = false;
+	ls_slot_settle(db);
 	ls_db_snapshot_go(db);
 	ls_db_returned(db);
 	if (db->local_again && !d->suspending)
@@ -463,14 +523,17 @@ last_step(struct ls_db *db)
 	db->closed = true;
 	db->parked = false;
 	db->local_lent = db->local_again = false;
+	d->unlooked -= !db->looked;
+	db->looked = true;
+	ls_slot_settle(db);
 	(void)pthread_cond_broadcast(&d->changed);
 	(void)pthread_mutex_unlock(&d->mu);
 	ls_daemon_wake(d);
 }
 
-/* (5) mu held. */
-static bool
-still_parked(const struct ls_db *db)
+/* (5) */
+bool
+ls_db_sleeps(const struct ls_db *db)
 {
 	return db->goal == LS_GOAL_STOP && db->parked && db->armed &&
 	       db->watched && !db->stirred && !db->snapshot &&
@@ -512,7 +575,8 @@ ls_db_local_step(struct ls_work *w)
 		     !db->rebase && db->remote_failures == 0;
 	t.rebase = db->rebase;
 	t.acked = db->acked;
-	bool asleep = still_parked(db);
+	t.evict = db->evict;
+	bool asleep = ls_db_sleeps(db);
 	db->stirred = db->recover = false;
 	bool last = db->goal == LS_GOAL_STOP && db->local_done &&
 		    db->remote_done && !db->snap_lent;

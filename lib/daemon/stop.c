@@ -111,6 +111,10 @@ ls_stop_turn(struct ls_daemon *d, uint64_t now)
 {
 	bool open = false, busy = false;
 
+	/* A look at all records at each turn is dear when they are many. */
+	if (d->n > 100 && now < d->stop_turn_ns)
+		return false;
+	d->stop_turn_ns = now + 5 * LS_MS;
 	for (size_t i = 0; i < d->n; i++) {
 		open |= !d->db[i]->closed || d->db[i]->remote_lent ||
 			d->db[i]->maint_lent;
