@@ -71,8 +71,8 @@ struct ls_vdb {
 static struct ls_loader
 loader(struct ls_vdb *d)
 {
-	return (
-	    struct ls_loader){ d->r, &d->files, d->cache_bytes, &ls_guest_par };
+	return (struct ls_loader){ d->r, &d->files, ls_fetch_disk(d->fetch),
+		d->cache_bytes, &ls_guest_par };
 }
 
 static struct ls_call
@@ -152,13 +152,18 @@ ls_vdb_open(const struct ls_vfs_opts *o, struct ls_vdb **out, struct ls_err *e)
 {
 	struct ls_vdb_link *l;
 	struct ls_net *net;
+	struct ls_disk *disk = NULL;
 	enum ls_rc rc = LS_OK;
 	char *key = ls_registry_key(o);
 
 	if (key == NULL)
 		return ls_err_nomem(e);
 	ls_registry_lock();
-	if ((l = ls_registry_find(key)) != NULL) {
+	if (o->disk_path != NULL && o->disk_bytes > 0)
+		rc = ls_registry_disk(o->disk_path, o->disk_bytes, &disk, e);
+	if (rc != LS_OK) {
+		ls_free(key);
+	} else if ((l = ls_registry_find(key)) != NULL) {
 		l->refs++;
 		*out = (struct ls_vdb *)l;
 		ls_free(key);
@@ -168,6 +173,8 @@ ls_vdb_open(const struct ls_vfs_opts *o, struct ls_vdb **out, struct ls_err *e)
 		(*out)->link.refs = 1;
 		ls_registry_add(&(*out)->link);
 	}
+	if (rc == LS_OK)
+		ls_fetch_set_disk((*out)->fetch, disk);
 	ls_registry_unlock();
 	return rc;
 }

@@ -12,7 +12,10 @@
  *     of two objects apart. A store that shortens an answer is retried below.
  * (4) THE READER THAT MISSED GETS ITS PAGE FROM THE BLOCK ITSELF, not from the
  *     cache, so that eviction cannot starve it.
- * (5) READ-AHEAD IS BEST EFFORT, on at most WORKERS threads that block every
+ * (5) THE DISK FIRST, where there is one (disk.h): for the whole block, or else
+ *     for the page that is waited for alone. What comes over the network is
+ *     widened to its units. (test: disk_cache_serves_without_requests)
+ * (6) READ-AHEAD IS BEST EFFORT, on at most WORKERS threads that block every
  *     signal; an error there is dropped, since the reader will meet it itself.
  */
 #include "vfs/fetch.h"
@@ -25,6 +28,7 @@ enum {
 	WORKERS = 4,
 	QUEUE_MOST = 64,
 	BLOCK_MOST = 2 << 20,
+	KEEP = 16 << 10,
 	HOLE = 64, /* pages of other files that a block reaches across */
 	WORKER_SECONDS = 60,
 };
@@ -50,6 +54,7 @@ struct ls_fetch {
 	pthread_t thread[WORKERS];
 	bool stop;
 	struct ls_cancel cancel;
+	_Atomic(struct ls_disk *) disk;
 	_Atomic uint64_t n[4];
 	_Atomic unsigned waiting; /* readers inside a fetch */
 };
@@ -76,6 +81,20 @@ ls_fetch_new(struct ls_store *st, struct ls_vfiles *files,
 	(void)pthread_cond_init(&f->done, NULL);
 	*out = f;
 	return LS_OK;
+}
+
+void
+ls_fetch_set_disk(struct ls_fetch *f, struct ls_disk *d)
+{
+	struct ls_disk *none = NULL;
+
+	(void)atomic_compare_exchange_strong(&f->disk, &none, d);
+}
+
+struct ls_disk *
+ls_fetch_disk(struct ls_fetch *f)
+{
+	return atomic_load(&f->disk);
 }
 
 void
@@ -117,6 +136,12 @@ ls_fetch_free(struct ls_fetch *f)
 	ls_free(f);
 }
 
+bool
+ls_fetch_small(const struct ls_ver *v)
+{
+	return v->commit / 2 > ls_cache_room(v->cache);
+}
+
 /* ---- blocks ---------------------------------------------------------------*/
 
 /* The block around pgno, which lies at w: from `back` bytes before it to `span`
@@ -155,6 +180,14 @@ block_shape(struct block *b, const struct ls_ver *v, uint32_t pgno,
 		b->hi = p;
 		b->end = ls_where_off(&x) + ls_where_size(&x);
 	}
+}
+
+static uint64_t
+distance(const struct ls_where *a, const struct ls_where *b)
+{
+	uint64_t x = ls_where_off(a), y = ls_where_off(b);
+
+	return x < y ? y - x : x - y;
 }
 
 static bool
@@ -215,14 +248,15 @@ ls_fetch_decode(const struct ls_ver *v, uint32_t pgno, const struct ls_where *w,
  * version: the block may be another version's. */
 struct asked {
 	uint32_t pgno;
+	size_t keep; /* bytes on both sides that are worth decoding */
 	struct ls_where w;
 	uint8_t *out;
 };
 
 /* Decode what is wanted of a block into the cache, and what was asked for (NULL:
- * nothing). */
+ * nothing). bytes begin at base. */
 static enum ls_rc
-unpack(struct ls_fetch *f, struct block *b, struct ls_span bytes,
+unpack(struct ls_fetch *f, struct block *b, struct ls_span bytes, uint64_t base,
     const struct asked *a, struct ls_err *e)
 {
 	struct ls_ver *v = b->v;
@@ -231,15 +265,14 @@ unpack(struct ls_fetch *f, struct block *b, struct ls_span bytes,
 	enum ls_rc rc = LS_OK;
 
 	if (a != NULL)
-		rc = ls_fetch_decode(
-		    v, a->pgno, &a->w, bytes, b->off, a->out, e);
+		rc = ls_fetch_decode(v, a->pgno, &a->w, bytes, base, a->out, e);
 	if (rc == LS_OK && a != NULL)
 		ls_cache_put(v->cache, b->file->serial, a->pgno, a->out);
 	for (uint32_t p = b->lo; page != NULL && p <= b->hi && p != 0; p++) {
 		if ((a != NULL && p == a->pgno) || !wanted(v, b, p, &w) ||
-		    ls_where_off(&w) < b->off ||
-		    ls_fetch_decode(v, p, &w, bytes, b->off, page, NULL) !=
-			LS_OK)
+		    ls_where_off(&w) < base ||
+		    (a != NULL && distance(&w, &a->w) > a->keep) ||
+		    ls_fetch_decode(v, p, &w, bytes, base, page, NULL) != LS_OK)
 			continue;
 		ls_cache_put(v->cache, b->file->serial, p, page);
 		(void)atomic_fetch_add(&f->n[1], 1);
@@ -248,32 +281,117 @@ unpack(struct ls_fetch *f, struct block *b, struct ls_span bytes,
 	return rc;
 }
 
+/* Bytes off..end of a file from the disk; false when they are not all there. */
+static bool
+from_disk(struct ls_disk *d, const struct ls_vfile *file, uint64_t off,
+    uint64_t end, struct ls_buf *buf)
+{
+	size_t n = (size_t)(end - off);
+
+	ls_buf_clear(buf);
+	buf->max = LS_MAX(buf->cap, n);
+	if (ls_buf_reserve(buf, n, NULL) != LS_OK ||
+	    !ls_disk_get(d, file, off, n, buf->p))
+		return false;
+	buf->n = n;
+	return true;
+}
+
+/* The same over the network, and onto the disk. *off may become less. */
+static enum ls_rc
+from_store(struct ls_fetch *f, struct ls_disk *d, const struct ls_vfile *file,
+    uint64_t *off, uint64_t end, struct ls_buf *buf, const struct ls_call *c,
+    struct ls_err *e)
+{
+	struct ls_get g = { .if_match = file->etag[0] ? file->etag : NULL };
+	struct ls_quiet q;
+	enum ls_rc rc;
+
+	if (d != NULL) {
+		*off -= *off % LS_DISK_UNIT;
+		end += (LS_DISK_UNIT - end % LS_DISK_UNIT) % LS_DISK_UNIT;
+		end = LS_MIN(end, file->size);
+	}
+	g.off = *off;
+	g.len = end - *off;
+	ls_buf_clear(buf);
+	buf->max = LS_MAX(buf->cap, (size_t)g.len);
+	if ((rc = ls_buf_reserve(buf, (size_t)g.len, e)) != LS_OK)
+		return rc;
+	ls_quiet_begin(&q);
+	rc = ls_store_get(f->st, file->key, &g, buf, NULL, c, e);
+	ls_quiet_end(&q);
+	(void)atomic_fetch_add(&f->n[0], 1);
+	(void)atomic_fetch_add(&f->n[2], buf->n);
+	if (rc == LS_OK && d != NULL)
+		ls_disk_put(d, file, *off, ls_buf_span(buf));
+	return rc;
+}
+
+/* What is worth reading from the disk for b: what is worth decoding, or else the
+ * page that is waited for. */
+static bool
+block_from_disk(struct ls_disk *d, const struct block *b, const struct asked *a,
+    struct ls_buf *buf, uint64_t *base)
+{
+	uint64_t at, end;
+
+	*base = b->off;
+	if (d == NULL || a == NULL)
+		return d != NULL && from_disk(d, b->file, *base, b->end, buf);
+	at = ls_where_off(&a->w);
+	end = at + ls_where_size(&a->w);
+	if (at - b->off > a->keep)
+		*base = at - a->keep;
+	if (from_disk(d, b->file, *base,
+		b->end - end > a->keep ? end + a->keep : b->end, buf))
+		return true;
+	*base = at;
+	return from_disk(d, b->file, at, end, buf);
+}
+
+/* The block is not there as a whole, as something in it that nobody wants never
+ * was fetched; perhaps all that is wanted is. */
+static bool
+pages_from_disk(
+    struct ls_fetch *f, struct ls_disk *d, struct block *b, struct ls_buf *buf)
+{
+	uint8_t *page = ls_alloc(b->v->page_size);
+	bool ok = page != NULL;
+	struct ls_where w;
+
+	for (uint32_t p = b->lo; ok && p <= b->hi && p != 0; p++) {
+		if (!wanted(b->v, b, p, &w))
+			continue;
+		ok = from_disk(d, b->file, ls_where_off(&w),
+			 ls_where_off(&w) + ls_where_size(&w), buf) &&
+		     ls_fetch_decode(b->v, p, &w, ls_buf_span(buf),
+			 ls_where_off(&w), page, NULL) == LS_OK;
+		if (ok)
+			ls_cache_put(b->v->cache, b->file->serial, p, page);
+		(void)atomic_fetch_add(&f->n[1], ok);
+	}
+	ls_free(page);
+	return ok;
+}
+
 /* buf: of whoever runs it, so that a worker does not give back and take a
  * megabyte for every block. */
 static enum ls_rc
 run(struct ls_fetch *f, struct block *b, const struct asked *a,
     struct ls_buf *buf, const struct ls_call *c, struct ls_err *e)
 {
-	struct ls_get g = { .off = b->off,
-		.len = b->end - b->off,
-		.if_match = b->file->etag[0] ? b->file->etag : NULL };
-	struct ls_quiet q;
-	enum ls_rc rc;
+	struct ls_disk *d = ls_fetch_disk(f);
+	uint64_t base = b->off;
+	enum ls_rc rc = LS_OK;
 
-	ls_buf_clear(buf);
-	buf->max = (size_t)g.len;
-	if (buf->cap > buf->max)
-		buf->max = buf->cap;
-	if ((rc = ls_buf_reserve(buf, (size_t)g.len, e)) != LS_OK)
-		return rc;
-	ls_quiet_begin(&q);
-	rc = ls_store_get(f->st, b->file->key, &g, buf, NULL, c, e);
-	ls_quiet_end(&q);
-	(void)atomic_fetch_add(&f->n[0], 1);
-	(void)atomic_fetch_add(&f->n[2], buf->n);
-	if (rc == LS_OK)
-		rc = unpack(f, b, ls_buf_span(buf), a, e);
-	return rc;
+	if (!block_from_disk(d, b, a, buf, &base)) {
+		if (d != NULL && a == NULL && pages_from_disk(f, d, b, buf))
+			return LS_OK;
+		base = b->off;
+		rc = from_store(f, d, b->file, &base, b->end, buf, c, e);
+	}
+	return rc == LS_OK ? unpack(f, b, ls_buf_span(buf), base, a, e) : rc;
 }
 
 /* ---- single flight --------------------------------------------------------*/
@@ -362,7 +480,8 @@ ls_fetch_page(struct ls_fetch *f, struct ls_ver *v, uint32_t pgno, size_t span,
     uint8_t *out, bool *came, const struct ls_call *c, struct ls_err *e)
 {
 	struct ls_call call = { &f->cancel, c ? c->deadline_ns : 0 };
-	struct asked a = { .pgno = pgno, .out = out };
+	struct asked a = { .pgno = pgno, .keep = SIZE_MAX, .out = out };
+	struct ls_disk *d = ls_fetch_disk(f);
 	struct ls_buf buf = LS_BUF_INIT(0);
 	struct ls_where w;
 	struct block *b;
@@ -376,6 +495,9 @@ ls_fetch_page(struct ls_fetch *f, struct ls_ver *v, uint32_t pgno, size_t span,
 	if (ls_cache_get(v->cache, w.file->serial, pgno, 0, v->page_size, out))
 		return LS_OK;
 	*came = true;
+	if (d != NULL && ls_fetch_small(v))
+		a.keep = KEEP; /* the rest is as near, and would push out more
+				  than it brings */
 	(void)atomic_fetch_add(&f->waiting, 1);
 	a.w = w;
 	(void)pthread_mutex_lock(&f->mu);
@@ -390,7 +512,8 @@ ls_fetch_page(struct ls_fetch *f, struct ls_ver *v, uint32_t pgno, size_t span,
 	/* Failed or evicted meanwhile: now by ourselves, whoever else does. */
 	b = find_active(f, &w);
 	if (b == NULL || b->state != QUEUED) {
-		b = block_new(v, pgno, &w, span, span / 4);
+		b = block_new(
+		    v, pgno, &w, span, d ? ls_where_off(&w) % span : span / 4);
 		if (b == NULL) {
 			rc = ls_err_nomem(e);
 			goto out;
@@ -440,7 +563,7 @@ worker(void *arg)
 		}
 		start(f, b);
 		c.deadline_ns = ls_sys->mono_ns() + WORKER_SECONDS * LS_SEC;
-		(void)run_own(f, b, NULL, &buf, &c, NULL); /* (5) */
+		(void)run_own(f, b, NULL, &buf, &c, NULL); /* (6) */
 	}
 	(void)pthread_mutex_unlock(&f->mu);
 	ls_buf_free(&buf);

@@ -2,12 +2,16 @@
 #ifndef LS_VFS_FETCH_H
 #define LS_VFS_FETCH_H
 
-#include "vfs/index.h"
+#include "vfs/disk.h"
 
 struct ls_fetch;
 /* Keeps st and files. Threads are made when read-ahead asks for them. */
 enum ls_rc ls_fetch_new(struct ls_store *st, struct ls_vfiles *files,
     struct ls_fetch **out, struct ls_err *e) LS_MUST_CHECK;
+/* Look on this disk first, and keep there what comes. Keeps d. The first one
+ * stays. */
+void ls_fetch_set_disk(struct ls_fetch *f, struct ls_disk *d);
+struct ls_disk *ls_fetch_disk(struct ls_fetch *f); /* NULL: none */
 /* Waits for its threads; no call may be under way. NULL is fine. */
 void ls_fetch_free(struct ls_fetch *f);
 /* Calls that are under way, and later ones, end with LS_ECANCELED. */
@@ -20,6 +24,8 @@ void ls_fetch_cancel(struct ls_fetch *f);
 enum ls_rc ls_fetch_page(struct ls_fetch *f, struct ls_ver *v, uint32_t pgno,
     size_t span, uint8_t *out, bool *came, const struct ls_call *c,
     struct ls_err *e) LS_MUST_CHECK;
+/* Is the cache in memory much smaller than the database? */
+bool ls_fetch_small(const struct ls_ver *v);
 /* Bring pages from..to into the cache in the background, in blocks of up to
  * `span` bytes. Best effort: what cannot be queued is not. */
 void ls_fetch_ahead(struct ls_fetch *f, struct ls_ver *v, uint32_t from,

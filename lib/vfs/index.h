@@ -14,10 +14,11 @@ struct ls_vfile {
 	struct ls_file f; /* as listed */
 	struct ls_ltx_header h;
 	char key[LS_KEY_MAX];
-	char etag[128];	 /* "" when the store has none */
-	uint64_t size;	 /* bytes of the object */
-	uint32_t serial; /* names it in caches; never used again */
-	uint64_t refs;	 /* guarded by the set's mutex */
+	char etag[128];	   /* "" when the store has none */
+	uint64_t size;	   /* bytes of the object */
+	uint64_t checksum; /* of its content: the last 8 bytes */
+	uint32_t serial;   /* names it in caches; never used again */
+	uint64_t refs;	   /* guarded by the set's mutex */
 	struct ls_vfile *next;
 };
 

@@ -54,6 +54,7 @@ struct opening {
 
 /* ---- requests -------------------------------------------------------------*/
 
+/* Whole units of the disk cache, so that all of it can be kept there. */
 static size_t
 tail_guess(uint64_t size)
 {
@@ -61,8 +62,8 @@ tail_guess(uint64_t size)
 
 	if (size <= SMALL)
 		return SMALL;
-	return (size_t)LS_MIN(
-	    LS_MAX(n, (uint64_t)TAIL_LEAST), (uint64_t)TAIL_MOST);
+	n = LS_MIN(LS_MAX(n, (uint64_t)TAIL_LEAST), (uint64_t)TAIL_MOST);
+	return (size_t)(n + (size - n) % LS_DISK_UNIT);
 }
 
 static void
@@ -148,6 +149,7 @@ settle_file(const struct opening *op, struct opened *o, struct ls_err *e)
 {
 	struct ls_span head =
 	    ls_buf_span(o->tail.n == o->like.size ? &o->tail : &o->head);
+	uint64_t post_apply;
 	enum ls_rc rc;
 
 	if (head.n < HEAD)
@@ -159,8 +161,18 @@ settle_file(const struct opening *op, struct opened *o, struct ls_err *e)
 		LS_OK ||
 	    (rc = read_index(op, o, e)) != LS_OK)
 		return rc;
+	if (o->tail.n >= LS_LTX_TRAILER)
+		ls_ltx_trailer_decode(o->tail.p + (o->tail.n - LS_LTX_TRAILER),
+		    &post_apply, &o->like.checksum);
 	o->file = ls_vfiles_add(op->ld->files, &o->like);
-	return o->file ? LS_OK : ls_err_nomem(e);
+	if (o->file == NULL)
+		return ls_err_nomem(e);
+	if (op->ld->disk != NULL) {
+		ls_disk_put(op->ld->disk, o->file, 0, ls_buf_span(&o->head));
+		ls_disk_put(op->ld->disk, o->file, o->like.size - o->tail.n,
+		    ls_buf_span(&o->tail));
+	}
+	return LS_OK;
 }
 
 static void

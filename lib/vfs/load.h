@@ -2,17 +2,18 @@
 #ifndef LS_VFS_LOAD_H
 #define LS_VFS_LOAD_H
 
-#include "vfs/index.h"
+#include "vfs/disk.h"
 
 struct ls_loader {
 	struct ls_replica *r;
 	struct ls_vfiles *files;
+	struct ls_disk *disk; /* NULL: none */
 	uint64_t cache_bytes;
 	const struct ls_par *par;
 };
 /* The state that t asks for (NULL: the newest). Two rounds of requests: the
  * levels, then the ends of all files of the plan; what else came with them goes
- * into the cache. Uses `cache` (may be NULL) when the page size is the same. all: a listing made just now, or NULL. Gives *out. As ls_plan_make;
+ * into the caches. Uses `cache` (may be NULL) when the page size is the same. all: a listing made just now, or NULL. Gives *out. As ls_plan_make;
  * LS_ENOTFOUND with *empty set: nothing at all is stored. */
 enum ls_rc ls_load(const struct ls_loader *ld, const struct ls_target *t,
     struct ls_cache *cache, const struct ls_files *all, struct ls_ver **out,

@@ -11,7 +11,6 @@
  */
 #include "vfs/opts.h"
 
-#include "base/log.h"
 #include "base/bytes.h"
 #include "base/sys.h"
 #include "base/units.h"
@@ -19,6 +18,7 @@
 #include <strings.h>
 
 #define CACHE_BYTES (10 * 1000 * 1000)
+#define DISK_BYTES  (1000 * 1000 * 1000)
 
 typedef enum ls_rc setter(
     struct ls_vfs_opts *o, const char *name, const char *v, struct ls_err *e);
@@ -60,8 +60,7 @@ set_txid(
 }
 
 static enum ls_rc
-set_cache(
-    struct ls_vfs_opts *o, const char *name, const char *v, struct ls_err *e)
+set_bytes(uint64_t *to, const char *name, const char *v, struct ls_err *e)
 {
 	int64_t n;
 	enum ls_rc rc = ls_size_parse(v, &n, e);
@@ -69,8 +68,35 @@ set_cache(
 	if (rc == LS_OK && n < 0)
 		rc = ls_err_set(e, LS_EINVALID, "negative");
 	if (rc == LS_OK)
-		o->cache_bytes = (uint64_t)n;
+		*to = (uint64_t)n;
 	return ls_err_wrap(e, rc, "%s", name);
+}
+
+static enum ls_rc
+set_cache(
+    struct ls_vfs_opts *o, const char *name, const char *v, struct ls_err *e)
+{
+	return set_bytes(&o->cache_bytes, name, v, e);
+}
+
+static enum ls_rc
+set_disk_bytes(
+    struct ls_vfs_opts *o, const char *name, const char *v, struct ls_err *e)
+{
+	return set_bytes(&o->disk_bytes, name, v, e);
+}
+
+/* An empty path in the URI switches the environment's off. */
+static enum ls_rc
+set_disk_path(
+    struct ls_vfs_opts *o, const char *name, const char *v, struct ls_err *e)
+{
+	(void)name;
+	if (v[0] != '\0')
+		return set_text(&o->disk_path, v, e);
+	ls_free(o->disk_path);
+	o->disk_path = NULL;
+	return LS_OK;
 }
 
 static enum ls_rc
@@ -137,27 +163,6 @@ refuse_unlocked(
 }
 
 static enum ls_rc
-refuse_disk_cache(
-    struct ls_vfs_opts *o, const char *name, const char *v, struct ls_err *e)
-{
-	(void)o, (void)v;
-	return ls_err_set(e, LS_EUNSUPPORTED,
-	    "%s: this version of litestream-vfs has no disk cache", name);
-}
-
-/* From the environment it may be meant for another program: said, not refused.
- */
-static enum ls_rc
-skip_disk_cache(
-    struct ls_vfs_opts *o, const char *name, const char *v, struct ls_err *e)
-{
-	(void)o, (void)v, (void)e;
-	ls_warn("no disk cache in this version, pages are kept in memory",
-	    LS_ATTRS(LS_S("variable", name)));
-	return LS_OK;
-}
-
-static enum ls_rc
 pass(struct ls_vfs_opts *o, const char *name, const char *v, struct ls_err *e)
 {
 	(void)o, (void)name, (void)v, (void)e;
@@ -175,8 +180,8 @@ static const struct {
 	{ "poll", set_poll },
 	{ "hydrate", set_hydrate },
 	{ "write", set_write },
-	{ "cache_path", refuse_disk_cache },
-	{ "cache_disk", refuse_disk_cache },
+	{ "cache_path", set_disk_path },
+	{ "cache_disk", set_disk_bytes },
 	{ "immutable", refuse_unlocked },
 	{ "nolock", refuse_unlocked },
 	{ "vfs", pass },
@@ -194,8 +199,8 @@ static const struct {
 	{ "LITESTREAM_CACHE_SIZE", set_cache },
 	{ "LITESTREAM_POLL_INTERVAL", set_poll },
 	{ "LITESTREAM_WRITE_ENABLED", set_write },
-	{ "LITESTREAM_CACHE_PATH", skip_disk_cache },
-	{ "LITESTREAM_CACHE_DISK_SIZE", skip_disk_cache },
+	{ "LITESTREAM_CACHE_PATH", set_disk_path },
+	{ "LITESTREAM_CACHE_DISK_SIZE", set_disk_bytes },
 };
 
 /* A path alone switches it on; "false" beside it switches it off again. */
@@ -255,6 +260,7 @@ ls_vfs_opts_read(struct ls_vfs_opts *o, ls_env_fn *env, ls_param_fn *param,
     void *arg, struct ls_err *e)
 {
 	struct ls_vfs_opts n = { .cache_bytes = CACHE_BYTES,
+		.disk_bytes = DISK_BYTES,
 		.poll_ns = LS_SEC };
 	enum ls_rc rc = read_all(&n, env, param, arg, e);
 
@@ -272,5 +278,6 @@ ls_vfs_opts_fini(struct ls_vfs_opts *o)
 	ls_free(o->time);
 	ls_free(o->txid);
 	ls_free(o->hydrate_path);
+	ls_free(o->disk_path);
 	*o = (struct ls_vfs_opts){ 0 };
 }

@@ -9,6 +9,8 @@ struct ls_vfs_opts {	   /* strings heap; ls_vfs_opts_fini */
 	char *url;	   /* of the replica */
 	char *time, *txid; /* to travel to, as written; NULL: the newest */
 	uint64_t cache_bytes;
+	char *disk_path; /* folder of the disk cache; NULL: none */
+	uint64_t disk_bytes;
 	uint64_t poll_ns; /* 0: looked for at the start of a transaction */
 	bool hydrate;
 	char *hydrate_path; /* NULL: a temporary file */

@@ -15,8 +15,9 @@
  *     ahead then doubles up to a quarter of the cache, in blocks of a quarter
  *     of the window, so that they come side by side. (test: scan_reads_ahead)
  * (4) WHAT A POINT READ BRINGS GROWS with the misses where the cache may hold
- *     half of the database or more: many small reads should not cost a request
- *     each. Where it cannot, most of it would be thrown away again.
+ *     half of the database or more, or there is one on disk: many small reads
+ *     should not cost a request each. Elsewhere most of it would be thrown
+ *     away again.
  */
 #include "vfs/reader.h"
 
@@ -197,7 +198,7 @@ point_span(const struct ls_reader *r, const struct ls_ver *v)
 {
 	uint32_t doublings = LS_MIN(r->misses / MISSES_A_DOUBLING, 4u);
 
-	if (v->commit / 2 > ls_cache_room(v->cache))
+	if (ls_fetch_small(v) && ls_fetch_disk(ls_vdb_fetch(r->d)) == NULL)
 		return SPAN_LEAST;
 	return LS_MIN((size_t)SPAN << doublings, (size_t)SPAN_MOST);
 }

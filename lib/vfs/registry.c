@@ -19,6 +19,11 @@
 static pthread_mutex_t mu = PTHREAD_MUTEX_INITIALIZER;
 static struct ls_vdb_link *list;
 static struct ls_net *net;
+static struct disk_link {
+	struct disk_link *next;
+	struct ls_disk *disk;
+	char *dir; /* as asked for */
+} * disks;
 static _Atomic unsigned generation = 1;
 static pthread_once_t once = PTHREAD_ONCE_INIT;
 
@@ -28,6 +33,7 @@ in_child(void)
 	(void)pthread_mutex_init(&mu, NULL);
 	list = NULL;
 	net = NULL;
+	disks = NULL;
 	(void)atomic_fetch_add(&generation, 1);
 }
 
@@ -109,6 +115,41 @@ ls_registry_net(struct ls_net **out, struct ls_err *e)
 		rc = ls_net_new(&net, e);
 	if (rc == LS_OK)
 		*out = net;
+	return rc;
+}
+
+static enum ls_rc
+disk_link_new(
+    const char *dir, uint64_t most, struct disk_link **out, struct ls_err *e)
+{
+	struct disk_link *l = ls_zalloc(sizeof *l);
+
+	if (l == NULL || (l->dir = ls_strdup(dir)) == NULL ||
+	    ls_disk_new(dir, most, &l->disk, NULL) != LS_OK) {
+		if (l != NULL)
+			ls_free(l->dir);
+		ls_free(l);
+		return ls_err_nomem(e);
+	}
+	*out = l;
+	return LS_OK;
+}
+
+enum ls_rc
+ls_registry_disk(
+    const char *dir, uint64_t most, struct ls_disk **out, struct ls_err *e)
+{
+	struct disk_link *l = disks;
+	enum ls_rc rc = LS_OK;
+
+	while (l != NULL && strcmp(l->dir, dir) != 0)
+		l = l->next;
+	if (l == NULL && (rc = disk_link_new(dir, most, &l, e)) == LS_OK) {
+		l->next = disks;
+		disks = l;
+	}
+	if (rc == LS_OK)
+		*out = l->disk;
 	return rc;
 }
 

@@ -3,6 +3,7 @@
 #define LS_VFS_REGISTRY_H
 
 #include "store/store.h"
+#include "vfs/disk.h"
 #include "vfs/opts.h"
 
 /* First member of what is registered. */
@@ -24,6 +25,10 @@ void ls_registry_add(struct ls_vdb_link *l);
 void ls_registry_remove(struct ls_vdb_link *l);
 /* Connections and credentials of this process; borrowed. */
 enum ls_rc ls_registry_net(struct ls_net **out, struct ls_err *e) LS_MUST_CHECK;
+/* The disk cache in a folder; borrowed, it stays for the life of the process, as
+ * what it knows of the folder's size is one for all. */
+enum ls_rc ls_registry_disk(const char *dir, uint64_t most,
+    struct ls_disk **out, struct ls_err *e) LS_MUST_CHECK;
 /* Without the lock: close the sockets when nothing is open any more. */
 void ls_registry_trim(void);
 

@@ -283,12 +283,15 @@ add_stats(
 	struct ls_store_stats st;
 	struct ls_cache_stats ca;
 	struct ls_fetch_stats fe;
+	struct ls_disk_stats di = { 0 };
 	struct ls_err last;
 	uint32_t valid = 0, total = 0;
 
 	ls_store_stats(ls_replica_store(ls_vdb_replica(d)), &st);
 	ls_cache_stats(v->cache, &ca);
 	ls_fetch_stats(ls_vdb_fetch(d), &fe);
+	if (ls_fetch_disk(ls_vdb_fetch(d)) != NULL)
+		ls_disk_stats(ls_fetch_disk(ls_vdb_fetch(d)), &di);
 	ls_vdb_last_error(d, &last);
 	if (h != NULL)
 		ls_hydrate_progress(h, &valid, &total);
@@ -308,6 +311,11 @@ add_stats(
 		{ "fetch_blocks", fe.blocks },
 		{ "fetch_bytes", fe.bytes },
 		{ "ahead_blocks", fe.ahead },
+		{ "disk_hits", di.hits },
+		{ "disk_misses", di.misses },
+		{ "disk_written", di.written },
+		{ "disk_dropped", di.dropped },
+		{ "disk_failures", di.failures },
 		{ "page_size", v->page_size },
 		{ "pages", v->commit },
 		{ "hydrated_pages", valid },

@@ -44,6 +44,20 @@ kit_hydrated(const char *path)
 	return r;
 }
 
+struct ls_reader *
+kit_cached(const char *dir, uint64_t cache_bytes)
+{
+	struct ls_vfs_opts o = opts(NULL, cache_bytes);
+	struct ls_reader *r = NULL;
+	struct ls_err e = { 0 };
+
+	o.disk_path = ls_strdup(T(dir));
+	o.disk_bytes = 64 << 20;
+	CHECK_OK(ls_reader_open(&o, &r, &e));
+	ls_vfs_opts_fini(&o);
+	return r;
+}
+
 enum ls_rc
 kit_try(const char *txid, struct ls_reader **r, struct ls_err *e)
 {

@@ -9,6 +9,8 @@
  * there, NULL: the newest. */
 struct ls_reader *kit_open(const char *txid, uint64_t cache_bytes);
 struct ls_reader *kit_hydrated(const char *path);
+/* With a disk cache in T(dir). */
+struct ls_reader *kit_cached(const char *dir, uint64_t cache_bytes);
 enum ls_rc kit_try(const char *txid, struct ls_reader **r, struct ls_err *e);
 /* Turn the clock so far that the next transaction looks. */
 void kit_later(void);

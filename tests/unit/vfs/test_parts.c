@@ -222,10 +222,11 @@ TEST(uri_wins_over_the_environment)
 	static const char *const vars[] = { "LITESTREAM_REPLICA_URL",
 		"file:///a", "LITESTREAM_CACHE_SIZE", "1MB",
 		"LITESTREAM_POLL_INTERVAL", "5s", "LITESTREAM_HYDRATION_PATH",
-		"/h", NULL };
-	const char *uri[] = { "vfs", "litestream", "mode", "ro", "replica",
-		"file:///b", "cache_size", "2MiB", "poll", "0", "_driver", "1",
-		"hydrate", "0", NULL };
+		"/h", "LITESTREAM_CACHE_PATH", "/c", NULL };
+	const char *uri[] = { "cache_path", "", "cache_disk", "3GB", "vfs",
+		"litestream", "mode", "ro", "replica", "file:///b",
+		"cache_size", "2MiB", "poll", "0", "_driver", "1", "hydrate",
+		"0", NULL };
 	const char *none[] = { NULL };
 	struct ls_vfs_opts o = { 0 };
 	struct ls_err e = { 0 };
@@ -236,12 +237,16 @@ TEST(uri_wins_over_the_environment)
 	CHECK_EQ(o.poll_ns, 5 * LS_SEC);
 	CHECK(o.hydrate);
 	CHECK_STR(o.hydrate_path, "/h");
+	CHECK_STR(o.disk_path, "/c");
+	CHECK_EQ(o.disk_bytes, 1000000000);
 	ls_vfs_opts_fini(&o);
 	CHECK_OK(read_opts(&o, vars, uri, &e));
 	CHECK_STR(o.url, "file:///b");
 	CHECK_EQ(o.cache_bytes, 2 << 20);
 	CHECK_EQ(o.poll_ns, 0);
 	CHECK(!o.hydrate);
+	CHECK(o.disk_path == NULL);
+	CHECK_EQ(o.disk_bytes, 3000000000);
 	ls_vfs_opts_fini(&o);
 }
 
@@ -256,6 +261,7 @@ TEST(wrong_options_are_named)
 	} rows[] = {
 		{ "replcia", "file:///b", "replcia", LS_EINVALID },
 		{ "cache_size", "much", "cache_size", LS_EINVALID },
+		{ "cache_disk", "-1", "cache_disk", LS_EINVALID },
 		{ "poll", "5", "poll", LS_EINVALID },
 		{ "poll", "-5s", "poll", LS_EINVALID },
 		{ "immutable", "1", "immutable", LS_EINVALID },
