@@ -12,6 +12,7 @@ struct cmd {
 extern const struct cmd cmds[]; /* ends with a NULL name */
 
 int cmd_databases(int argc, char **argv);
+int cmd_doctor(int argc, char **argv);
 int cmd_info(int argc, char **argv);
 int cmd_list(int argc, char **argv);
 int cmd_ltx(int argc, char **argv);

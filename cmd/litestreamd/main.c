@@ -19,6 +19,7 @@ const struct cmd cmds[] = {
 	{ "databases", cmd_databases,
 	    "list the databases of the "
 	    "configuration" },
+	{ "doctor", cmd_doctor, "look for what is wrong with a set-up" },
 	{ "info", cmd_info, "show the running daemon" },
 	{ "list", cmd_list, "list the databases of the running daemon" },
 	{ "ltx", cmd_ltx, "list the files of a replica" },

@@ -64,6 +64,12 @@ real_lock_range(int fd, const struct flock *range)
 	return fcntl(fd, F_OFD_SETLK, range);
 }
 
+static int
+real_access(const char *path, int mode)
+{
+	return faccessat(AT_FDCWD, path, mode, AT_EACCESS);
+}
+
 const struct ls_sys ls_sys_real = {
 	.open = real_open,
 	.read = read,
@@ -82,6 +88,8 @@ const struct ls_sys ls_sys_real = {
 	.stat = stat,
 	.fstat = fstat,
 	.statvfs = statvfs,
+	.statfs = statfs,
+	.access = real_access,
 	.lock_range = real_lock_range,
 	.futimens = futimens,
 	.realloc = realloc,

@@ -9,6 +9,7 @@
 #include <stdint.h>
 #include <sys/stat.h>
 #include <sys/statvfs.h>
+#include <sys/vfs.h>
 #include <sys/types.h>
 #include <time.h>
 
@@ -32,6 +33,9 @@ struct ls_sys {
 	int (*stat)(const char *path, struct stat *st);
 	int (*fstat)(int fd, struct stat *st);
 	int (*statvfs)(const char *path, struct statvfs *st);
+	int (*statfs)(const char *path, struct statfs *st);
+	/* As access, for the effective user. */
+	int (*access)(const char *path, int mode);
 	int (*futimens)(int fd, const struct timespec ts[2]);
 	/* fcntl F_OFD_SETLK: the lock belongs to the open file description. */
 	int (*lock_range)(int fd, const struct flock *range);

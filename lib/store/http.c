@@ -542,12 +542,39 @@ drive(CURLM *m, struct transfer *t, const struct ls_call *c, uint64_t stall_ns,
 		if (t->moved != moved)
 			moved = t->moved, last = now;
 		if (now - last >= stall_ns)
-			return ls_err_set(e, LS_ENET,
-			    "no byte moved for %llu ms",
-			    (unsigned long long)(stall_ns / LS_MS));
+			return ls_err_hint(e,
+			    ls_err_set(e, LS_ENET, "no byte moved for %llu ms",
+				(unsigned long long)(stall_ns / LS_MS)),
+			    "the server, or something on the way to it, hangs");
 		rc = wait_for(m, c, stall_ns - (now - last), e);
 		if (rc != LS_OK)
 			return rc;
+	}
+}
+
+static const char *
+way_out(CURLcode code)
+{
+	switch (code) {
+	case CURLE_PEER_FAILED_VERIFICATION:
+	case CURLE_SSL_CACERT_BADFILE:
+		return "install the server's CA certificate, or set "
+		       "skip-verify";
+	case CURLE_COULDNT_RESOLVE_HOST:
+		return "check the name in the endpoint (or bucket and region), "
+		       "and this machine's DNS";
+	case CURLE_COULDNT_RESOLVE_PROXY:
+		return "check HTTP_PROXY and HTTPS_PROXY";
+	case CURLE_COULDNT_CONNECT:
+	case CURLE_OPERATION_TIMEDOUT:
+		return "check host and port of the endpoint, that the server "
+		       "runs, proxy settings, and firewalls between";
+	case CURLE_SSL_CONNECT_ERROR:
+	case CURLE_WEIRD_SERVER_REPLY:
+	case CURLE_UNSUPPORTED_PROTOCOL:
+		return "check whether the endpoint is http:// or https://, and "
+		       "its port";
+	default: return "check the network, and the server's own log";
 	}
 }
 
@@ -568,11 +595,11 @@ curl_error(
 	case CURLE_UNSUPPORTED_PROTOCOL:
 		return ls_err_set(e, LS_EINVALID, "%s", why);
 	case CURLE_PEER_FAILED_VERIFICATION:
-	case CURLE_SSL_CACERT_BADFILE:
-		return ls_err_hint(e, ls_err_set(e, LS_ENET, "%s", why),
-		    "install the server's CA certificate, or set skip-verify");
-	default: return ls_err_set(e, LS_ENET, "%s", why);
+	case CURLE_SSL_CACERT_BADFILE: t->r->hopeless = true; break;
+	default: break;
 	}
+	return ls_err_hint(
+	    e, ls_err_set(e, LS_ENET, "%s", why), "%s", way_out(code));
 }
 
 static enum ls_rc

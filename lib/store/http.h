@@ -43,8 +43,10 @@ struct ls_http_req {
 
 struct ls_http_resp {
 	int status;
-	bool sent; /* bytes of the request may have reached the server; also
+	bool sent;     /* bytes of the request may have reached the server; also
 		    * valid when ls_http_send fails */
+	bool hopeless; /* ls_http_send failed as it always will: no name of
+			* such a scheme, a certificate that does not verify */
 	uint64_t body_n;     /* bytes of a 2xx body */
 	int64_t length;	     /* Content-Length, -1 when there was none */
 	struct ls_buf error; /* any other body, cut at LS_HTTP_ERROR_MAX */

@@ -16,6 +16,8 @@ struct ls_fact {
 	atomic_uint caps_known;
 	atomic_int bare_etag;	  /* If-Match wants no quotes (Ceph) */
 	atomic_int no_batch;	  /* DeleteObjects is not implemented */
+	atomic_int clock_known;	  /* the server said its time */
+	_Atomic int64_t ahead_ns; /* its clock less ours */
 	pthread_mutex_t probe_mu; /* one probe at a time */
 	pthread_mutex_t mu;	  /* guards region */
 	char region[64];	  /* learnt from the server, or "" */

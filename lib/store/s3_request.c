@@ -191,13 +191,13 @@ prepare(struct ls_store *st, struct ls_s3_req *q, struct attempt *a,
 }
 
 /* Nothing came back. Trying again helps against the network only, not
- * against a certificate that does not verify (it has a hint). */
+ * against a certificate that does not verify. */
 static struct ls_s3_verdict
-no_answer(const struct ls_http_resp *r, enum ls_rc rc, const struct ls_err *e)
+no_answer(const struct ls_http_resp *r, enum ls_rc rc)
 {
 	struct ls_s3_verdict v = { rc, LS_S3_STOP, r->sent };
 
-	if (rc == LS_ENET && e->hint[0] == '\0')
+	if (rc == LS_ENET && !r->hopeless)
 		v.next = LS_S3_RETRY;
 	return v;
 }
@@ -225,6 +225,30 @@ send_prepared(struct ls_store *st, const struct ls_s3_req *q,
 	return ls_err_wrap(e, rc, "%s", a->addr.host);
 }
 
+/* Whole seconds, and late by the answer's way: enough to see a clock that is
+ * wrong. */
+static void
+note_clock(struct ls_store *st, const struct ls_http_resp *r)
+{
+	struct ls_fact *f = ls_s3_of(st)->fact;
+	int64_t t = r->date[0] != '\0' ? ls_http_date(r->date) : -1;
+
+	if (t < 0)
+		return;
+	atomic_store(&f->ahead_ns, t * (int64_t)LS_SEC - ls_sys->wall_ns());
+	atomic_store(&f->clock_known, 1);
+}
+
+bool
+ls_store_clock(struct ls_store *st, int64_t *ahead_ns)
+{
+	if (st->drv != &ls_driver_s3 ||
+	    atomic_load(&ls_s3_of(st)->fact->clock_known) == 0)
+		return false;
+	*ahead_ns = atomic_load(&ls_s3_of(st)->fact->ahead_ns);
+	return true;
+}
+
 static struct ls_s3_verdict
 attempt(struct ls_store *st, struct ls_s3_req *q, struct ls_http_resp *r,
     char region[static 64], const struct ls_call *c, struct ls_err *e)
@@ -243,8 +267,10 @@ attempt(struct ls_store *st, struct ls_s3_req *q, struct ls_http_resp *r,
 	}
 	memcpy(region, a.addr.region, sizeof a.addr.region);
 	rc = send_prepared(st, q, &a, r, c, e);
+	if (rc == LS_OK)
+		note_clock(st, r);
 	if (rc != LS_OK) {
-		v = no_answer(r, rc, e);
+		v = no_answer(r, rc);
 	} else if (r->status / 100 != 2) {
 		ls_s3_error_parse(ls_buf_span(&r->error), &x);
 		v = ls_s3_judge(st, q, r, &x, region, e);

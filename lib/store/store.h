@@ -221,6 +221,10 @@ void ls_store_unlock(struct ls_store_lock *l); /* takes l; NULL is fine */
 enum ls_rc ls_store_lock_there(struct ls_store *st,
     const struct ls_store_lock *l, struct ls_err *e) LS_MUST_CHECK;
 
+/* How far the server's clock is ahead of ours by its last answer, to about a
+ * second; false: it never said, or is a folder. */
+bool ls_store_clock(struct ls_store *st, int64_t *ahead_ns);
+
 /* Counters of one place for metrics; snapshot into *out. */
 struct ls_store_stats {
 	uint64_t put_n, put_bytes, get_n, get_bytes, list_n, delete_n, copy_n,
