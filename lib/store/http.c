@@ -455,11 +455,39 @@ set_callbacks(CURL *k, struct transfer *t)
 	return ok;
 }
 
+/* The certificates that servers are checked against: those that the user names
+ * (by the variables of the AWS tools, OpenSSL and curl), or where the common
+ * distributions keep theirs: libcurl knows only the place of its own. */
+static const char *
+ca_bundle(void)
+{
+	static const char *const names[] = { "AWS_CA_BUNDLE", "SSL_CERT_FILE",
+		"CURL_CA_BUNDLE" };
+	static const char *const places[] = {
+		"/etc/ssl/certs/ca-certificates.crt", /* Debian, Alpine, Arch */
+		"/etc/pki/tls/certs/ca-bundle.crt",   /* Fedora, RHEL */
+		"/etc/ssl/ca-bundle.pem",	      /* openSUSE */
+		"/etc/ssl/cert.pem"
+	};
+
+	for (size_t i = 0; i < LS_COUNT(names); i++) {
+		const char *v = getenv(names[i]);
+
+		if (v != NULL && *v != '\0')
+			return v;
+	}
+	for (size_t i = 0; i < LS_COUNT(places); i++)
+		if (ls_exists(places[i]))
+			return places[i];
+	return NULL;
+}
+
 static bool
 set_options(
     struct ls_http *h, CURL *k, struct transfer *t, struct curl_slist *headers)
 {
 	const struct ls_http_req *q = t->q;
+	const char *ca = ca_bundle();
 	bool ok = true;
 
 	SET(CURLOPT_URL, q->url);
@@ -473,6 +501,8 @@ set_options(
 	SET(CURLOPT_TCP_KEEPALIVE, 1L);
 	SET(CURLOPT_CONNECTTIMEOUT_MS, (long)h->limits.connect_ms);
 	SET(CURLOPT_HTTPHEADER, headers);
+	if (ca != NULL)
+		SET(CURLOPT_CAINFO, ca);
 	if (q->skip_verify) {
 		SET(CURLOPT_SSL_VERIFYPEER, 0L);
 		SET(CURLOPT_SSL_VERIFYHOST, 0L);
