@@ -405,6 +405,8 @@ listen_at(const char *path, uint32_t mode, int *fd, struct ls_err *e)
 			return ls_err_set(e, LS_EINVALID,
 			    "%s exists and is not a socket", path);
 		(void)unlink(path);
+	} else if (lstat(path, &st) == 0 && S_ISLNK(st.st_mode)) {
+		(void)unlink(path); /* the service's, which is not running */
 	}
 	*fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
 	if (*fd < 0 || bind(*fd, (struct sockaddr *)&a, sizeof a) != 0 ||
