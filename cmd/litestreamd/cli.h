@@ -21,7 +21,7 @@ struct cli_flag {
 	const char *name;
 	enum cli_type type;
 	void *dst;
-	const char *arg;  /* "PATH"; NULL for bools */
+	const char *arg;  /* "PATH", "a|b" (the words); NULL for bools */
 	const char *help; /* lines */
 	const char *(*parse)(const char *text, void *dst);
 };

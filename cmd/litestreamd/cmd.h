@@ -1,5 +1,5 @@
 /* cmd.h -- the commands: one row each; dispatch, `help` and the README's
- * table come from the rows (main.c). A command gets its own name as argv[0]
+ * table and cmd/docs use the rows (cmds.c). A command gets its own name as argv[0]
  * and returns the exit code. */
 #ifndef LS_CMD_H
 #define LS_CMD_H

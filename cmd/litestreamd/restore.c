@@ -513,9 +513,8 @@ cmd_restore(int argc, char **argv)
 		    "How often -f looks; default 1s.", NULL },
 		{ "parallelism", CLI_INT, &o.parallelism, "NUM",
 		    "Transfers and decoders at once; default 8.", NULL },
-		{ "integrity-check", CLI_STR, &o.integrity, "MODE",
-		    "Check the result: none, quick or full; default none.",
-		    NULL },
+		{ "integrity-check", CLI_STR, &o.integrity, "none|quick|full",
+		    "Check the result; default none.", NULL },
 	};
 	const struct cli_spec spec = { .name = "restore",
 		.intro = "Rebuilds a database from its replica.",

@@ -10,7 +10,8 @@ BUILD_PACKAGES=(build-essential cmake ninja-build pkg-config libsqlite3-dev
 	sqlite3 libcurl4-openssl-dev libssl-dev liblz4-dev libzstd-dev
 	libisal-dev libyaml-dev libexpat1-dev libjansson-dev
 	libmicrohttpd-dev python3)
-TEST_PACKAGES=(python3-venv clang clang-format universal-ctags shellcheck git)
+TEST_PACKAGES=(python3-venv clang clang-format universal-ctags shellcheck git
+	debootstrap fish groff-base openssl systemd zsh)
 CEPH_PACKAGES=(radosgw ceph-mon ceph-osd ceph-common)
 UPSTREAM_VERSION=0.5.17
 
