@@ -74,87 +74,21 @@ open_maint(struct ls_db *db, struct ls_err *e)
 		   : ls_maint_new(db->replica, &conf, &db->maint, e);
 }
 
-/* Wall-clock time of the first boundary of interval behind now. */
-static int64_t
-boundary(int64_t now, int64_t interval)
-{
-	return now - now % interval + interval;
-}
-
 struct upkeep {
-	uint64_t newest; /* durable */
-	bool proved;
-	bool last;	   /* the final step: retention only */
-	bool levels;	   /* next is not behind the boundary of a level */
-	int64_t now, next; /* wall clock; next: when to come again, 0 = never */
+	struct ls_maint_turn t; /* newest: durable */
+	bool last;		/* the final step: retention only */
 	struct ls_call call;
 };
 
 static void
-again_at(struct upkeep *u, int64_t wall_ns)
+made(void *arg, int level, const struct ls_compacted *got)
 {
-	if (wall_ns != 0 && (u->next == 0 || wall_ns < u->next))
-		u->next = wall_ns;
-}
+	const struct ls_db *db = arg;
 
-static enum ls_rc
-check(struct ls_db *db, struct upkeep *u, struct ls_err *e)
-{
-	enum ls_rc rc;
-
-	if (u->proved)
-		return LS_OK;
-	rc = ls_maint_check(db->maint, u->newest, &u->call, e);
-	u->proved = rc == LS_OK;
-	return rc;
-}
-
-static enum ls_rc
-compact(struct ls_db *db, int level, struct upkeep *u, struct ls_err *e)
-{
-	struct ls_compacted got = { 0 };
-	enum ls_rc rc;
-
-	if ((rc = check(db, u, e)) != LS_OK)
-		return rc;
-	rc = ls_maint_compact(db->maint, level, u->newest, &got, &u->call, e);
-	if (rc == LS_OK && got.files_out > 0)
-		ls_info("compaction complete",
-		    LS_ATTRS(LS_S("db", db->name), LS_I("level", level),
-			LS_T("txid.min", got.min_txid),
-			LS_T("txid.max", got.max_txid),
-			LS_U("size", got.bytes_out)));
-	return rc;
-}
-
-/* Levels whose boundary has passed, lowest first: what one makes the next may
- * take along. */
-static enum ls_rc
-levels(struct ls_db *db, struct upkeep *u, struct ls_err *e)
-{
-	const struct ls_config *cfg = &db->d->cfg;
-	enum ls_rc rc = LS_OK;
-
-	for (int i = 0; i < cfg->n_levels && rc == LS_OK; i++) {
-		int64_t every = cfg->level_interval_ns[i];
-		int64_t *due = &db->level_due_ns[i];
-
-		if (!ls_maint_compact_due(db->maint, i + 1, u->newest))
-			continue;
-		if (*due == 0)
-			*due = boundary(u->now, every);
-		if (*due <= u->now) {
-			rc = compact(db, i + 1, u, e);
-			*due = boundary(u->now, every);
-		}
-		if (ls_maint_compact_due(db->maint, i + 1, u->newest)) {
-			again_at(u, *due);
-			u->levels = true;
-		} else {
-			*due = 0;
-		}
-	}
-	return rc;
+	ls_info("compaction complete",
+	    LS_ATTRS(LS_S("db", db->name), LS_I("level", level),
+		LS_T("txid.min", got->min_txid),
+		LS_T("txid.max", got->max_txid), LS_U("size", got->bytes_out)));
 }
 
 /* A level-9 file of the live database, by the local step. */
@@ -181,19 +115,19 @@ snapshot(struct ls_db *db, struct upkeep *u, struct ls_err *e)
 	enum ls_rc rc;
 
 	rc = ls_maint_snapshot_due(
-	    db->maint, u->newest, &due, &next, &u->call, e);
+	    db->maint, u->t.newest, &due, &next, &u->call, e);
 	if (rc != LS_OK || !due) {
-		again_at(u, next);
+		ls_maint_again_at(&u->t, next);
 		return rc;
 	}
-	if ((rc = check(db, u, e)) != LS_OK)
+	if ((rc = ls_maint_prove(db->maint, &u->t, &u->call, e)) != LS_OK)
 		return rc;
-	rc = ls_maint_snapshot(db->maint, u->newest, &done, &u->call, e);
+	rc = ls_maint_snapshot(db->maint, u->t.newest, &done, &u->call, e);
 	if (rc != LS_OK)
 		return rc;
 	if (done) {
 		ls_info("snapshot complete",
-		    LS_ATTRS(LS_S("db", db->name), LS_T("txid", u->newest),
+		    LS_ATTRS(LS_S("db", db->name), LS_T("txid", u->t.newest),
 			LS_B("copied", true)));
 		return LS_OK;
 	}
@@ -209,8 +143,8 @@ retain(struct ls_db *db, struct upkeep *u, struct ls_err *e)
 	enum ls_rc rc = LS_OK;
 	size_t n = 0;
 
-	if (next != 0 && next <= u->now) {
-		rc = ls_maint_retain(db->maint, u->newest, &got, &u->call, e);
+	if (next != 0 && next <= u->t.now_ns) {
+		rc = ls_maint_retain(db->maint, u->t.newest, &got, &u->call, e);
 		for (int i = 0; i < LS_LEVELS; i++)
 			n += got.deleted[i];
 		if (n > 0)
@@ -221,9 +155,10 @@ retain(struct ls_db *db, struct upkeep *u, struct ls_err *e)
 	}
 	/* A check interval bounds how often, whatever the ages say. */
 	if (next != 0)
-		again_at(
-		    u, LS_MAX(next,
-			   u->now + db->d->cfg.l0_retention_check_interval_ns));
+		ls_maint_again_at(
+		    &u->t, LS_MAX(next,
+			       u->t.now_ns +
+				   db->d->cfg.l0_retention_check_interval_ns));
 	return rc;
 }
 
@@ -239,11 +174,11 @@ work(struct ls_db *db, struct upkeep *u, const struct ls_ltx_header *wrote,
 		ls_maint_forget(db->maint);
 	if (wrote->max_txid != 0)
 		ls_maint_wrote(db->maint, LS_SNAPSHOT_LEVEL, wrote);
-	if (u->newest == 0)
+	if (u->t.newest == 0)
 		return LS_OK;
 	if (u->last)
 		return retain(db, u, e);
-	rc = levels(db, u, e);
+	rc = ls_maint_levels(db->maint, &u->t, &u->call, e);
 	if (rc == LS_EGAP) { /* (5) */
 		ls_warn("a level has a gap, making a snapshot",
 		    LS_ATTRS(LS_S("db", db->name), LS_E(e)));
@@ -271,12 +206,13 @@ settle(struct ls_db *db, const struct upkeep *u, enum ls_rc rc)
 		ls_db_due_remote(db, now);
 	} else if (rc != LS_OK) {
 		ls_db_due_maint(db, now + RETRY_SEC * LS_SEC);
-	} else if (u->next != 0) {
-		ls_db_due_maint(db,
-		    now + (uint64_t)LS_MAX(u->next - u->now, (int64_t)LS_MS));
+	} else if (u->t.next_ns != 0) {
+		ls_db_due_maint(
+		    db, now + (uint64_t)LS_MAX(
+				  u->t.next_ns - u->t.now_ns, (int64_t)LS_MS));
 	}
-	db->maint_comes = rc != LS_OK || u->levels;
-	if (!db->maint_comes && db->acked > u->newest) {
+	db->maint_comes = rc != LS_OK || u->t.levels;
+	if (!db->maint_comes && db->acked > u->t.newest) {
 		ls_db_due_maint(db, now + LS_SEC);
 		db->maint_comes = true;
 	}
@@ -297,7 +233,11 @@ ls_db_maint_step(struct ls_work *w)
 	    (struct ls_db *)((char *)w - offsetof(struct ls_db, maint_work));
 	struct ls_daemon *d = db->d;
 	uint64_t mono = ls_sys->mono_ns();
-	struct upkeep u = { .now = ls_sys->wall_ns(),
+	struct upkeep u = { .t = { .now_ns = ls_sys->wall_ns(),
+				.every_ns = d->cfg.level_interval_ns,
+				.due_ns = db->level_due_ns,
+				.made = made,
+				.arg = db },
 		.call = { &db->upkeep, mono + CALL_TIMEOUT_SEC * LS_SEC } };
 	struct ls_ltx_header wrote;
 	struct ls_err e = { 0 };
@@ -305,9 +245,10 @@ ls_db_maint_step(struct ls_work *w)
 	bool forget, off;
 
 	(void)pthread_mutex_lock(&d->mu);
-	u.newest = db->acked;
-	u.proved = db->proved_ns != 0 &&
-		   mono - db->proved_ns < (uint64_t)d->cfg.l0_retention_ns / 2;
+	u.t.newest = db->acked;
+	u.t.proved =
+	    db->proved_ns != 0 &&
+	    mono - db->proved_ns < (uint64_t)d->cfg.l0_retention_ns / 2;
 	u.last = db->retain_due;
 	off = db->fenced || db->stuck ||
 	      (db->goal == LS_GOAL_STOP && !u.last) || !db->remote_known ||

@@ -132,6 +132,92 @@ ls_maint_compact(struct ls_maint *m, int level, uint64_t newest,
 	return rc;
 }
 
+/* ---- a turn of the levels --------------------------------------------------*/
+
+void
+ls_maint_again_at(struct ls_maint_turn *t, int64_t wall_ns)
+{
+	if (wall_ns != 0 && (t->next_ns == 0 || wall_ns < t->next_ns))
+		t->next_ns = wall_ns;
+}
+
+enum ls_rc
+ls_maint_prove(struct ls_maint *m, struct ls_maint_turn *t,
+    const struct ls_call *c, struct ls_err *e)
+{
+	enum ls_rc rc;
+
+	if (t->proved)
+		return LS_OK;
+	rc = ls_maint_check(m, t->newest, c, e);
+	t->proved = rc == LS_OK;
+	return rc;
+}
+
+/* The first boundary of interval behind a time. */
+static int64_t
+boundary(int64_t at, int64_t interval)
+{
+	return at - at % interval + interval;
+}
+
+static enum ls_rc
+first_due(struct ls_maint *m, const struct ls_maint_turn *t, int level,
+    int64_t *due, const struct ls_call *c, struct ls_err *e)
+{
+	struct ls_level_state *s = &m->state[level];
+	int64_t every = t->every_ns[level - 1];
+	enum ls_rc rc = LS_OK;
+
+	*due = boundary(t->now_ns, every);
+	if (!t->by_file || (rc = ls_level_know(m->r, level, s, c, e)) != LS_OK)
+		return rc;
+	*due = LS_MIN(*due, boundary(s->timestamp_ms * 1000000, every));
+	return LS_OK;
+}
+
+static enum ls_rc
+turn_of(struct ls_maint *m, struct ls_maint_turn *t, int level,
+    const struct ls_call *c, struct ls_err *e)
+{
+	int64_t *due = &t->due_ns[level - 1];
+	struct ls_compacted got = { 0 };
+	enum ls_rc rc;
+
+	if (!ls_maint_compact_due(m, level, t->newest))
+		return LS_OK;
+	if (*due == 0 && (rc = first_due(m, t, level, due, c, e)) != LS_OK)
+		return rc;
+	if (*due <= t->now_ns) {
+		if ((rc = ls_maint_prove(m, t, c, e)) != LS_OK ||
+		    (rc = ls_maint_compact(m, level, t->newest, &got, c, e)) !=
+			LS_OK)
+			return rc;
+		if (got.files_out > 0 && t->made != NULL)
+			t->made(t->arg, level, &got);
+		*due = boundary(t->now_ns, t->every_ns[level - 1]);
+	}
+	if (ls_maint_compact_due(m, level, t->newest)) {
+		ls_maint_again_at(t, *due);
+		t->levels = true;
+	} else {
+		*due = 0;
+	}
+	return LS_OK;
+}
+
+enum ls_rc
+ls_maint_levels(struct ls_maint *m, struct ls_maint_turn *t,
+    const struct ls_call *c, struct ls_err *e)
+{
+	enum ls_rc rc = LS_OK;
+
+	/* What one makes the next may take along. */
+	for (int l = 1; l <= m->conf.n_levels && rc == LS_OK; l++)
+		rc = turn_of(m, t, l, c, e);
+	return rc;
+}
+
 /* ---- snapshots ------------------------------------------------------------*/
 
 /* Header of the base at level 0, when level 9 is empty. */
@@ -198,6 +284,22 @@ ls_maint_snapshot(struct ls_maint *m, uint64_t newest, bool *done,
 		ls_maint_wrote(m, LS_SNAPSHOT_LEVEL, &h);
 		*done = true;
 	}
+	return rc;
+}
+
+enum ls_rc
+ls_maint_base(struct ls_maint *m, uint64_t newest, const struct ls_call *c,
+    struct ls_err *e)
+{
+	const struct ls_compact_opts o = opts_of(m, newest);
+	uint64_t made = 0;
+	enum ls_rc rc;
+
+	if (newest == 0)
+		return LS_OK;
+	rc = ls_base_make(m->r, 0, &o, m->state, &made, c, e);
+	if (rc == LS_OK)
+		m->retain_ns = 1;
 	return rc;
 }
 

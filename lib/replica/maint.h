@@ -48,6 +48,30 @@ enum ls_rc ls_maint_compact(struct ls_maint *m, int level, uint64_t newest,
     struct ls_compacted *out, const struct ls_call *c,
     struct ls_err *e) LS_MUST_CHECK;
 
+/* One turn of the levels, lowest first: those whose boundary has passed are
+ * compacted. A boundary is a multiple of the interval since the epoch, as
+ * upstream's. */
+struct ls_maint_turn {
+	const int64_t *every_ns; /* of L1..Ln */
+	int64_t *due_ns;	 /* kept between turns; wall clock, 0 = none */
+	uint64_t newest;
+	int64_t now_ns; /* wall clock */
+	bool proved;	/* nobody is newer; ls_maint_check makes it so */
+	/* A level is due by its newest file's time, not by when we first looked:
+	 * for those who rarely live to see a boundary. Lists it, the first time. */
+	bool by_file;
+	int64_t next_ns; /* out: when to come again, 0 = never */
+	bool levels;	 /* out: a level waits for its boundary */
+	void (*made)(void *arg, int level, const struct ls_compacted *got);
+	void *arg;
+};
+void ls_maint_again_at(struct ls_maint_turn *t, int64_t wall_ns);
+enum ls_rc ls_maint_levels(struct ls_maint *m, struct ls_maint_turn *t,
+    const struct ls_call *c, struct ls_err *e) LS_MUST_CHECK;
+/* ls_maint_check, unless t->proved. */
+enum ls_rc ls_maint_prove(struct ls_maint *m, struct ls_maint_turn *t,
+    const struct ls_call *c, struct ls_err *e) LS_MUST_CHECK;
+
 /* Is a level-9 file due: something was stored since the newest full copy, and
  * a boundary of the interval (upstream's: multiples of it since the epoch) has
  * passed since? *next_ns: when to ask again (wall clock); 0: after the next
@@ -58,6 +82,10 @@ enum ls_rc ls_maint_snapshot_due(struct ls_maint *m, uint64_t newest, bool *due,
  * (*done); else the caller streams a view of the live database to level 9 and
  * calls ls_maint_wrote. */
 enum ls_rc ls_maint_snapshot(struct ls_maint *m, uint64_t newest, bool *done,
+    const struct ls_call *c, struct ls_err *e) LS_MUST_CHECK;
+/* Where there is no live database: level 9 out of stored files (ls_base_make),
+ * perhaps not up to newest. */
+enum ls_rc ls_maint_base(struct ls_maint *m, uint64_t newest,
     const struct ls_call *c, struct ls_err *e) LS_MUST_CHECK;
 /* The caller put a file with this header at a level (9). */
 void ls_maint_wrote(
