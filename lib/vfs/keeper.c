@@ -6,7 +6,7 @@
  *     deletes nothing. (test: keeper_of_a_reader_does_nothing)
  * (2) NOTHING IDLE: a turn is due after a push, at a boundary of a level that
  *     has something to merge, and when a file comes of age. A replica that is
- *     not written costs no request. (test: keeper_idle_costs_nothing)
+ *     not written costs no request. (test: idle_costs_no_request of maint.c)
  * (3) SHORT LIVES KEEP TOO. Many processes that open, write and close would
  *     never live to see a boundary. So a level is due by the time of its newest
  *     file, and a life that ends without a turn makes one up if its TXIDs
