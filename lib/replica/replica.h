@@ -153,6 +153,13 @@ bool ls_uploader_proved(const struct ls_uploader *u);
  * ambiguous answers are settled by reading back before anything is sent. */
 enum ls_rc ls_uploader_put(struct ls_uploader *u, uint64_t txid,
     const char *path, const struct ls_call *c, struct ls_err *e) LS_MUST_CHECK;
+/* After a failed put: may the object be stored all the same? */
+bool ls_uploader_maybe(const struct ls_uploader *u);
+/* Is the level-0 object of txid the very file at path? LS_ENOTFOUND: there is
+ * no such object, or file. LS_EINVALID: the file is another TXID's. */
+enum ls_rc ls_uploader_same(struct ls_uploader *u, uint64_t txid,
+    const char *path, bool *same, const struct ls_call *c,
+    struct ls_err *e) LS_MUST_CHECK;
 /* A pause is ahead (the database is parked): lets go of the folder's lock and
  * its descriptor. The next put takes it again and proves anew. */
 void ls_uploader_rest(struct ls_uploader *u);

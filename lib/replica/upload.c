@@ -60,6 +60,7 @@ struct ls_uploader {
 	bool synced, locked;
 	bool check; /* list after the next put, whatever its age */
 	bool doubt; /* a put failed: list before the next one too */
+	bool maybe; /* the object of the put that failed may be there */
 	uint64_t acked, acked_boot_ns;
 	uint64_t proof_boot_ns;
 	int64_t proof_wall_ns;
@@ -457,6 +458,7 @@ put_once(struct ls_uploader *u, const struct local *l, bool if_absent,
 	struct ls_err other = { 0 };
 	enum ls_rc rc = send(u, l, if_absent, c, e), back;
 
+	u->maybe = u->maybe || rc == LS_OK || ambiguous(rc);
 	if (rc == LS_EEXISTS) {
 		rc = settle(u, l, c, e);
 		if (rc == LS_ENOTFOUND) /* it was there, and went away */
@@ -472,6 +474,8 @@ put_once(struct ls_uploader *u, const struct local *l, bool if_absent,
 			*e = other;
 		return back;
 	}
+	if (back == LS_ENOTFOUND)
+		u->maybe = false;
 	if (back == LS_ENOTFOUND)
 		return rc; /* it did not get there: the caller tries again */
 	return ls_err_wrap(e, LS_EAGAIN, "%s: not settled yet", l->key);
@@ -568,7 +572,7 @@ put_proven(struct ls_uploader *u, const struct local *l,
 	}
 	u->acked = l->txid;
 	u->acked_boot_ns = started;
-	u->check = false;
+	u->check = u->maybe = false;
 	return LS_OK;
 }
 
@@ -590,6 +594,26 @@ ls_uploader_put(struct ls_uploader *u, uint64_t txid, const char *path,
 	if ((rc = local_open(&l, u, path, e)) == LS_OK &&
 	    (rc = hold(u, e)) == LS_OK)
 		rc = put_proven(u, &l, c, e);
+	if (l.fd >= 0)
+		(void)ls_sys->close(l.fd);
+	return rc;
+}
+
+bool
+ls_uploader_maybe(const struct ls_uploader *u)
+{
+	return u->maybe;
+}
+
+enum ls_rc
+ls_uploader_same(struct ls_uploader *u, uint64_t txid, const char *path,
+    bool *same, const struct ls_call *c, struct ls_err *e)
+{
+	struct local l = { .fd = -1, .txid = txid };
+	enum ls_rc rc = local_open(&l, u, path, e);
+
+	if (rc == LS_OK)
+		rc = compare(u, &l, same, c, e);
 	if (l.fd >= 0)
 		(void)ls_sys->close(l.fd);
 	return rc;

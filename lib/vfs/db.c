@@ -19,7 +19,13 @@
  *     what the parent opened is refused by the generation in the reader.
  *     (test: test_vfs.py fork)
  *
- * Locks, in this order: registry, build, mu. `build` is held over requests.
+ * (5) WHILE COMMITS OF THIS PROCESS WAIT FOR THE STORE nothing else moves the
+ *     state: who is right then is decided by the next push (push.c), never by
+ *     a listing. A version that was built on one that is no longer the stored
+ *     one is dropped. (test: poller_does_not_move_what_waits)
+ *
+ * Locks, in this order: registry, own's push, build, versions, mu. `push` and
+ * `build` are held over requests.
  */
 #include "vfs/db.h"
 
@@ -30,6 +36,7 @@
 #include "vfs/guest.h"
 #include "vfs/hydrate.h"
 #include "vfs/load.h"
+#include "vfs/own.h"
 #include "vfs/registry.h"
 
 enum {
@@ -37,6 +44,7 @@ enum {
 	POLL_SECONDS = 60,
 	SILENCE_SECONDS = 30, /* after which level 0 alone is not believed */
 	AUDIT_SECONDS = 300,
+	FIRST_PAGE_SIZE = 4096, /* until the first write says */
 };
 
 struct ls_vdb {
@@ -53,11 +61,13 @@ struct ls_vdb {
 	struct ls_ver *replanned; /* the last one, for those behind */
 	uint64_t pruned_txid;	  /* whose level-0 file is known to be gone */
 	uint64_t audit_ns;
-	uint64_t builds;
+	_Atomic uint64_t builds, contents;
+	pthread_mutex_t versions; /* one who changes them at a time */
+	struct ls_own *own;	  /* set once, under versions */
 	pthread_mutex_t mu;
 	pthread_cond_t wake;
 	/* Under mu: */
-	struct ls_ver *newest;
+	struct ls_ver *newest, *stored;
 	struct ls_cache *cache; /* of the last version built */
 	struct ls_pin *pins;
 	uint64_t poll_ns; /* smallest that a connection wants */
@@ -87,8 +97,10 @@ within(struct ls_vdb *d, uint64_t seconds)
 static void
 vdb_free(struct ls_vdb *d)
 {
+	ls_own_free(d->own);
 	ls_fetch_free(d->fetch);
 	ls_ver_unref(d->newest);
+	ls_ver_unref(d->stored);
 	ls_ver_unref(d->replanned);
 	ls_cache_unref(d->cache);
 	ls_replica_free(d->r);
@@ -96,6 +108,7 @@ vdb_free(struct ls_vdb *d)
 	ls_vfiles_fini(&d->files);
 	ls_cancel_fini(&d->cancel);
 	(void)pthread_mutex_destroy(&d->build);
+	(void)pthread_mutex_destroy(&d->versions);
 	(void)pthread_mutex_destroy(&d->mu);
 	(void)pthread_cond_destroy(&d->wake);
 	ls_free(d->link.key);
@@ -133,6 +146,7 @@ vdb_new(const struct ls_vfs_opts *o, char *key, struct ls_net *net,
 	d->cancel.fd = -1;
 	d->cache_bytes = o->cache_bytes;
 	(void)pthread_mutex_init(&d->build, NULL);
+	(void)pthread_mutex_init(&d->versions, NULL);
 	(void)pthread_mutex_init(&d->mu, NULL);
 	ls_guest_cond(&d->wake);
 	ls_vfiles_init(&d->files);
@@ -209,6 +223,8 @@ ls_vdb_close(struct ls_vdb *d)
 	ls_registry_unlock();
 	if (!last)
 		return;
+	if (d->own != NULL)
+		ls_own_finish(d->own);
 	stop_all(d);
 	vdb_free(d);
 	ls_registry_trim();
@@ -238,23 +254,115 @@ cache_of(struct ls_vdb *d)
 	return c;
 }
 
-/* Takes the reference of v, which becomes the newest. */
-static void
-publish(struct ls_vdb *d, struct ls_ver *v)
+struct ls_ver *
+ls_vdb_stored(struct ls_vdb *d)
 {
-	struct ls_ver *old;
+	struct ls_ver *v;
 
-	v->build = ++d->builds;
 	(void)pthread_mutex_lock(&d->mu);
-	old = d->newest;
-	d->newest = v;
-	if (d->cache != v->cache) {
+	v = d->stored ? ls_ver_ref(d->stored) : NULL;
+	(void)pthread_mutex_unlock(&d->mu);
+	return v;
+}
+
+void
+ls_vdb_lock(struct ls_vdb *d)
+{
+	(void)pthread_mutex_lock(&d->versions);
+}
+
+void
+ls_vdb_unlock(struct ls_vdb *d)
+{
+	(void)pthread_mutex_unlock(&d->versions);
+}
+
+void
+ls_vdb_wait(struct ls_vdb *d, pthread_cond_t *c, uint64_t until_ns)
+{
+	ls_guest_wait(c, &d->versions, until_ns);
+}
+
+uint64_t
+ls_vdb_content(struct ls_vdb *d)
+{
+	return atomic_fetch_add(&d->contents, 1) + 1;
+}
+
+void
+ls_vdb_swap(struct ls_vdb *d, struct ls_ver *stored, struct ls_ver *newest)
+{
+	struct ls_ver *was, *was_newest;
+
+	if (stored->build == 0)
+		stored->build = atomic_fetch_add(&d->builds, 1) + 1;
+	if (newest->build == 0)
+		newest->build = atomic_fetch_add(&d->builds, 1) + 1;
+	(void)pthread_mutex_lock(&d->mu);
+	was = d->stored, was_newest = d->newest;
+	d->stored = ls_ver_ref(stored);
+	d->newest = ls_ver_ref(newest);
+	if (d->cache != stored->cache) {
 		ls_cache_unref(d->cache);
-		d->cache = ls_cache_ref(v->cache);
+		d->cache = ls_cache_ref(stored->cache);
 	}
 	(void)pthread_mutex_unlock(&d->mu);
-	ls_hydrate_moved(d->hydrate, old, v);
-	ls_ver_unref(old);
+	if (was != stored)
+		ls_hydrate_moved(ls_vdb_hydrate(d), was, stored);
+	ls_ver_unref(was);
+	ls_ver_unref(was_newest);
+}
+
+/* Takes the reference of v, which becomes what is stored, if `cur` (not NULL:
+ * the stored one that it was built on) still is. (5) */
+static enum ls_rc
+publish(struct ls_vdb *d, const struct ls_ver *cur, struct ls_ver *v,
+    struct ls_err *e)
+{
+	struct ls_ver *was;
+	bool same;
+	enum ls_rc rc = LS_OK;
+
+	ls_vdb_lock(d);
+	was = ls_vdb_stored(d);
+	same = was != NULL && was->txid == v->txid && was->epoch == v->epoch;
+	if (cur != was) {
+		rc = LS_OK; /* somebody was faster */
+	} else if (!same && d->own != NULL && ls_own_pending(d->own)) {
+		rc = ls_err_set(e, LS_EBUSY,
+		    "TXID %016llx is stored, but transactions on top of "
+		    "%016llx wait here",
+		    (unsigned long long)v->txid, (unsigned long long)was->txid);
+	} else {
+		v->content = same ? was->content : ls_vdb_content(d);
+		if (d->own != NULL)
+			rc = ls_own_moved(d->own, v, e);
+		else
+			ls_vdb_swap(d, v, v);
+	}
+	ls_vdb_unlock(d);
+	ls_ver_unref(was);
+	ls_ver_unref(v);
+	return rc;
+}
+
+enum ls_rc
+ls_vdb_empty(
+    struct ls_vdb *d, uint32_t page_size, struct ls_ver **out, struct ls_err *e)
+{
+	struct ls_cache *c = cache_of(d);
+	enum ls_rc rc = LS_OK;
+
+	if (c != NULL && ls_cache_page_size(c) != page_size) {
+		ls_cache_unref(c);
+		c = NULL;
+	}
+	if (c == NULL)
+		rc = ls_cache_new(page_size, d->cache_bytes, &c, e);
+	if (rc == LS_OK)
+		rc = ls_ver_new(&d->files, page_size, c, out, e);
+	ls_cache_unref(c);
+	return rc;
 }
 
 static enum ls_rc
@@ -283,9 +391,11 @@ tip_in(const struct ls_ver *cur, const struct ls_files *files)
 		if (f->level != 0 || f->max_txid != cur->txid ||
 		    f->min_txid != cur->txid)
 			continue;
+		/* Of what we put there ourselves the time is not known. */
 		if (cur->tip.level == 0 && cur->tip.min_txid == f->min_txid &&
 		    (cur->tip.size != f->size ||
-			cur->tip.created_ns != f->created_ns))
+			(cur->tip.created_ns != f->created_ns &&
+			    cur->tip.created_ns != 0)))
 			return TIP_REPLACED;
 		return TIP_SEEN;
 	}
@@ -313,8 +423,7 @@ rebuild(struct ls_vdb *d, const struct ls_ver *cur, bool replaced,
 		    (unsigned long long)v->txid, (unsigned long long)cur->txid);
 	}
 	v->epoch = cur->epoch + replaced;
-	publish(d, v);
-	return LS_OK;
+	return publish(d, cur, v, e);
 }
 
 /* Over all levels. */
@@ -341,7 +450,7 @@ look_everywhere(struct ls_vdb *d, const struct ls_ver *cur, bool replaced,
 		if (rc == LS_EGAP || rc == LS_ENOTFOUND || rc == LS_ECORRUPT)
 			rc = rebuild(d, cur, false, NULL, c, e);
 		else if (v != NULL)
-			publish(d, v);
+			rc = publish(d, cur, v, e);
 	}
 	ls_files_fini(&all);
 	if (rc == LS_OK) {
@@ -351,12 +460,32 @@ look_everywhere(struct ls_vdb *d, const struct ls_ver *cur, bool replaced,
 	return rc;
 }
 
+/* From nothing to something: another process made the database. */
+static enum ls_rc
+look_for_first(struct ls_vdb *d, const struct ls_ver *cur,
+    const struct ls_call *c, struct ls_err *e)
+{
+	struct ls_ver *v = NULL;
+	bool empty;
+	enum ls_rc rc = load(d, NULL, NULL, &v, &empty, c, e);
+
+	if (rc == LS_ENOTFOUND && empty) {
+		if (e != NULL)
+			*e = (struct ls_err){ 0 };
+		return LS_OK;
+	}
+	if (rc != LS_OK)
+		return rc;
+	v->epoch = cur->epoch;
+	return publish(d, cur, v, e);
+}
+
 /* One look for something newer. With `build`. */
 static enum ls_rc
 look(struct ls_vdb *d, const struct ls_call *c, struct ls_err *e)
 {
 	struct ls_loader ld = loader(d);
-	struct ls_ver *cur = ls_vdb_newest(d), *v = NULL;
+	struct ls_ver *cur = ls_vdb_stored(d), *v = NULL;
 	struct ls_files l0 = { 0 };
 	uint64_t now = ls_sys->mono_ns(), ok;
 	enum tip tip;
@@ -365,14 +494,15 @@ look(struct ls_vdb *d, const struct ls_call *c, struct ls_err *e)
 	(void)pthread_mutex_lock(&d->mu);
 	ok = d->ok_ns;
 	(void)pthread_mutex_unlock(&d->mu);
-	rc = ls_replica_list(d->r, 0, cur->txid, &l0, c, e);
-	if (rc != LS_OK)
+	rc = cur->txid == 0 ? look_for_first(d, cur, c, e)
+			    : ls_replica_list(d->r, 0, cur->txid, &l0, c, e);
+	if (rc != LS_OK || cur->txid == 0)
 		goto out;
 	tip = tip_in(cur, &l0);
 	if (tip != TIP_REPLACED)
 		rc = ls_load_more(&ld, cur, &l0, &v, c, e);
 	if (rc == LS_OK && v != NULL) {
-		publish(d, v);
+		rc = publish(d, cur, v, e);
 		goto out;
 	}
 	/* (2) */
@@ -396,12 +526,15 @@ look_and_note(struct ls_vdb *d, uint64_t not_after_ns)
 	struct ls_err e = { 0 };
 	uint64_t began;
 	enum ls_rc rc = LS_OK;
-	bool due, say;
+	bool due, say, waits;
 
 	(void)pthread_mutex_lock(&d->build);
 	began = ls_sys->mono_ns();
+	ls_vdb_lock(d);
+	waits = d->own != NULL && ls_own_pending(d->own); /* (5) */
+	ls_vdb_unlock(d);
 	(void)pthread_mutex_lock(&d->mu);
-	due = d->newest != NULL &&
+	due = d->newest != NULL && !waits &&
 	      (not_after_ns == 0 || d->tried_ns <= not_after_ns);
 	(void)pthread_mutex_unlock(&d->mu);
 	if (due)
@@ -434,6 +567,12 @@ ls_vdb_look(struct ls_vdb *d)
 		look_and_note(d, now - LS_SEC);
 }
 
+void
+ls_vdb_look_now(struct ls_vdb *d)
+{
+	look_and_note(d, 0);
+}
+
 static void *
 poller(void *arg)
 {
@@ -459,7 +598,7 @@ poller(void *arg)
 /* ---- opening --------------------------------------------------------------*/
 
 static enum ls_rc
-load_first(struct ls_vdb *d, bool *empty, struct ls_err *e)
+load_first(struct ls_vdb *d, bool create, bool *empty, struct ls_err *e)
 {
 	struct ls_call c = within(d, OPEN_SECONDS);
 	struct ls_ver *v = NULL;
@@ -471,9 +610,16 @@ load_first(struct ls_vdb *d, bool *empty, struct ls_err *e)
 	(void)pthread_mutex_lock(&d->mu);
 	v = d->newest;
 	(void)pthread_mutex_unlock(&d->mu);
-	if (v == NULL &&
-	    (rc = load(d, NULL, NULL, &v, empty, &c, e)) == LS_OK) {
-		publish(d, v);
+	if (v == NULL) {
+		rc = load(d, NULL, NULL, &v, empty, &c, e);
+		if (rc == LS_ENOTFOUND && *empty && create)
+			rc = ls_vdb_empty(d, FIRST_PAGE_SIZE, &v, e);
+		if (rc == LS_OK)
+			rc = publish(d, NULL, v, e);
+	} else {
+		began = 0;
+	}
+	if (rc == LS_OK && began != 0) {
 		d->audit_ns = began;
 		(void)pthread_mutex_lock(&d->mu);
 		d->ok_ns = d->tried_ns = began;
@@ -501,14 +647,15 @@ poll_for(struct ls_vdb *d, uint64_t poll_ns)
 }
 
 enum ls_rc
-ls_vdb_follow(struct ls_vdb *d, uint64_t poll_ns, struct ls_err *e)
+ls_vdb_follow(struct ls_vdb *d, uint64_t poll_ns, bool create, struct ls_err *e)
 {
 	struct ls_log_limit said = { 0 };
 	struct ls_call forever = { &d->cancel, 0 };
 	bool empty;
 	enum ls_rc rc;
 
-	while ((rc = load_first(d, &empty, e)) == LS_ENOTFOUND && empty) {
+	while (
+	    (rc = load_first(d, create, &empty, e)) == LS_ENOTFOUND && empty) {
 		if (ls_log_due(&said, 30 * LS_SEC))
 			ls_warn("nothing is stored yet, waiting",
 			    LS_ATTRS(LS_S("replica", ls_store_text(d->st))));
@@ -534,7 +681,8 @@ ls_vdb_at(struct ls_vdb *d, const struct ls_target *t, struct ls_ver **out,
 	if (rc != LS_OK)
 		return rc;
 	(void)pthread_mutex_lock(&d->build);
-	(*out)->build = ++d->builds;
+	(*out)->build = atomic_fetch_add(&d->builds, 1) + 1;
+	(*out)->content = ls_vdb_content(d);
 	(void)pthread_mutex_lock(&d->mu);
 	if (d->newest != NULL)
 		(*out)->epoch = d->newest->epoch;
@@ -548,8 +696,8 @@ ls_vdb_at(struct ls_vdb *d, const struct ls_target *t, struct ls_ver **out,
 static bool
 serves(const struct ls_ver *have, const struct ls_ver *v)
 {
-	return have != NULL && have->txid == v->txid &&
-	       have->epoch == v->epoch && have->build > v->build;
+	return have != NULL && have->content == v->content &&
+	       have->build > v->build;
 }
 
 static bool
@@ -565,7 +713,7 @@ static enum ls_rc
 rescue(struct ls_vdb *d, const struct ls_ver *v, struct ls_ver **out,
     const struct ls_call *c, struct ls_err *e)
 {
-	struct ls_ver *now = NULL, *cur = ls_vdb_newest(d);
+	struct ls_ver *now = NULL, *cur = ls_vdb_stored(d);
 	bool empty;
 	enum ls_rc rc = load(d, NULL, NULL, &now, &empty, c, e);
 
@@ -577,12 +725,31 @@ rescue(struct ls_vdb *d, const struct ls_ver *v, struct ls_ver **out,
 		ls_ver_unref(*out);
 	if (rc == LS_OK && cur != NULL && now->txid >= cur->txid) {
 		now->epoch = cur->epoch;
-		publish(d, now);
+		if (publish(d, cur, now, NULL) != LS_OK)
+			ls_debug("something else waits to be stored", NULL);
 	} else {
 		ls_ver_unref(now);
 	}
 	ls_ver_unref(cur);
 	return rc;
+}
+
+/* What v shows, on top of the stored state n, which may be published. */
+static enum ls_rc
+over_stored(struct ls_ver **n, const struct ls_ver *v, struct ls_err *e)
+{
+	struct ls_ver *own;
+	enum ls_rc rc = ls_ver_copy(*n, &own, e);
+
+	if (rc != LS_OK)
+		return rc;
+	if ((rc = ls_ver_overlay(own, v, 0, e)) != LS_OK) {
+		ls_ver_unref(own);
+		return rc;
+	}
+	ls_ver_unref(*n);
+	*n = own;
+	return LS_OK;
 }
 
 static enum ls_rc
@@ -591,7 +758,8 @@ replan_locked(struct ls_vdb *d, const struct ls_ver *v, struct ls_ver **out,
 {
 	struct ls_target t = { .txid = v->txid };
 	struct ls_ver *cur = ls_vdb_newest(d), *n = NULL;
-	bool empty, newest;
+	struct ls_ver *stored = ls_vdb_stored(d);
+	bool empty;
 	enum ls_rc rc = LS_OK;
 
 	if (serves(cur, v) || serves(d->replanned, v)) {
@@ -599,22 +767,29 @@ replan_locked(struct ls_vdb *d, const struct ls_ver *v, struct ls_ver **out,
 		goto out;
 	}
 	rc = load(d, &t, NULL, &n, &empty, c, e);
-	if (rc == LS_ENOTFOUND || rc == LS_EGAP)
+	if (rc == LS_ENOTFOUND || rc == LS_EGAP) {
 		rc = rescue(d, v, &n, c, e);
-	else if (rc == LS_OK && !same_history(n, v))
+	} else if (rc == LS_OK && !same_history(n, v)) {
 		rc = ls_err_set(
 		    e, LS_ENOTFOUND, "the replica holds another history now");
+	} else if (rc == LS_OK) {
+		n->epoch = v->epoch;
+		if (stored != NULL && stored->txid == n->txid &&
+		    stored->epoch == n->epoch)
+			rc = publish(d, stored, ls_ver_ref(n), e);
+		if (rc == LS_OK)
+			rc = over_stored(&n, v, e);
+	}
 	if (rc != LS_OK)
 		goto out;
 	n->epoch = v->epoch;
-	n->build = ++d->builds;
-	newest = cur != NULL && cur->txid == n->txid && cur->epoch == n->epoch;
-	if (newest)
-		publish(d, ls_ver_ref(n));
+	n->content = v->content;
+	n->build = atomic_fetch_add(&d->builds, 1) + 1;
 	ls_ver_unref(d->replanned);
 	d->replanned = ls_ver_ref(n);
 out:
 	ls_ver_unref(cur);
+	ls_ver_unref(stored);
 	if (rc == LS_OK)
 		*out = n;
 	else
@@ -725,6 +900,34 @@ ls_vdb_hydrate_start(struct ls_vdb *d, const char *path, struct ls_err *e)
 	}
 	(void)pthread_mutex_unlock(&d->build);
 	return rc;
+}
+
+struct ls_own *
+ls_vdb_own(struct ls_vdb *d)
+{
+	struct ls_own *w;
+
+	ls_vdb_lock(d);
+	w = d->own;
+	ls_vdb_unlock(d);
+	return w;
+}
+
+enum ls_rc
+ls_vdb_write(struct ls_vdb *d, const struct ls_vfs_opts *o, struct ls_err *e)
+{
+	struct ls_own *w;
+	enum ls_rc rc = LS_OK;
+
+	(void)pthread_mutex_lock(&d->build);
+	if ((w = ls_vdb_own(d)) == NULL &&
+	    (rc = ls_own_new(d, o, &w, e)) == LS_OK) {
+		ls_vdb_lock(d);
+		d->own = w;
+		ls_vdb_unlock(d);
+	}
+	(void)pthread_mutex_unlock(&d->build);
+	return rc == LS_OK ? ls_own_join(w, o, e) : rc;
 }
 
 int64_t

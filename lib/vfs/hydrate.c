@@ -426,7 +426,7 @@ settle(struct ls_hydrate *h, const struct ls_ver *v, struct ls_err *e)
 static enum ls_rc
 hydrate_round(struct ls_hydrate *h, uint64_t *again_ns, struct ls_err *e)
 {
-	struct ls_ver *v = ls_vdb_newest(h->d), *fresh = NULL;
+	struct ls_ver *v = ls_vdb_stored(h->d), *fresh = NULL;
 	size_t left = 0;
 	enum ls_rc rc;
 
@@ -451,7 +451,7 @@ static void *
 hydrator(void *arg)
 {
 	struct ls_hydrate *h = arg;
-	struct ls_ver *v = ls_vdb_newest(h->d);
+	struct ls_ver *v = ls_vdb_stored(h->d);
 	struct ls_log_limit said = { 0 };
 	uint64_t again_ns;
 

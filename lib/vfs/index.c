@@ -12,7 +12,11 @@
  * (3) THE SIZE IS `commit`. A shrink forgets the pages above it at once, and a
  *     file that grows the database again must bring them all.
  *     (test: shrink_forgets, incomplete_growth_is_refused)
- * (4) A FILE LIVES AS LONG AS AN INDEX POINTS INTO IT: one reference an entry,
+ * (4) WHAT WAS WRITTEN HERE lies over the stored state in the same way, page
+ *     by page, in files that are transactions of the write buffer; so a reader
+ *     beside the writer is as safe as one beside the poller.
+ *     (test: own_pages_lie_over_the_stored_state)
+ * (5) A FILE LIVES AS LONG AS AN INDEX POINTS INTO IT: one reference an entry,
  *     counted in runs under one lock, so that a reader that follows for weeks
  *     does not keep the names of weeks. (test: files_go_with_their_last_page)
  *
@@ -29,6 +33,36 @@ struct ls_chunk {
 };
 
 /* ---- files ----------------------------------------------------------------*/
+
+struct ls_local *
+ls_local_new(int fd)
+{
+	struct ls_local *l = ls_alloc(sizeof *l);
+
+	if (l == NULL) {
+		(void)ls_sys->close(fd);
+		return NULL;
+	}
+	atomic_init(&l->refs, 1);
+	l->fd = fd;
+	return l;
+}
+
+struct ls_local *
+ls_local_ref(struct ls_local *l)
+{
+	(void)atomic_fetch_add(&l->refs, 1);
+	return l;
+}
+
+void
+ls_local_unref(struct ls_local *l)
+{
+	if (l == NULL || atomic_fetch_sub(&l->refs, 1) > 1)
+		return;
+	(void)ls_sys->close(l->fd);
+	ls_free(l);
+}
 
 void
 ls_vfiles_init(struct ls_vfiles *s)
@@ -89,6 +123,8 @@ ls_vfiles_add(struct ls_vfiles *s, const struct ls_vfile *like)
 	if ((old = find_locked(s, &like->f)) != NULL) {
 		old->refs++;
 	} else {
+		if (v->local != NULL)
+			(void)ls_local_ref(v->local);
 		v->serial = ++s->serial;
 		v->refs = 1;
 		b = bucket_of(s, &v->f);
@@ -113,6 +149,7 @@ unref_locked(struct ls_vfiles *s, struct ls_vfile *f, uint64_t n)
 		;
 	*p = f->next;
 	s->n--;
+	ls_local_unref(f->local);
 	ls_free(f);
 }
 
@@ -237,6 +274,7 @@ ls_ver_copy(const struct ls_ver *from, struct ls_ver **out, struct ls_err *e)
 	v->lineage = from->lineage;
 	v->epoch = from->epoch;
 	v->commit = from->commit;
+	v->content = from->content;
 	v->tip = from->tip;
 	v->chunk = ls_alloc((from->nchunks + 1) * sizeof *v->chunk);
 	if (v->chunk == NULL) {
@@ -389,6 +427,8 @@ ls_ver_apply(struct ls_ver *v, struct ls_vfile *file,
 		if ((rc = point(v, x->pgno, w, e)) != LS_OK)
 			return rc;
 	}
+	if (file->local != NULL)
+		return LS_OK; /* the stored state beneath stays what it is */
 	v->txid = file->h.max_txid;
 	v->timestamp_ms = file->h.timestamp_ms;
 	v->tip = file->f;
@@ -419,10 +459,30 @@ ls_ver_rescue(struct ls_ver *v, const struct ls_ver *newer, struct ls_err *e)
 
 	for (uint32_t p = 1; p <= v->commit && p != 0; p++) {
 		if (!ls_ver_find(v, p, &was) || !ls_ver_find(newer, p, &is) ||
-		    is.file == was.file || is.file->h.max_txid > v->txid)
+		    is.file == was.file || was.file->local != NULL ||
+		    is.file->local != NULL || is.file->h.max_txid > v->txid)
 			continue;
 		if ((rc = point(v, p, is, e)) != LS_OK)
 			return rc;
 	}
 	return LS_OK;
+}
+
+enum ls_rc
+ls_ver_overlay(struct ls_ver *v, const struct ls_ver *over, uint64_t from,
+    struct ls_err *e)
+{
+	struct ls_where w;
+	enum ls_rc rc = resize(v, over->commit, e);
+
+	for (uint32_t p = 1; rc == LS_OK && p <= over->commit && p != 0; p++) {
+		if ((p - 1) % LS_CHUNK == 0 && ls_ver_shares(v, over, p)) {
+			p += LS_CHUNK - 1;
+			continue;
+		}
+		if (ls_ver_find(over, p, &w) && w.file->local != NULL &&
+		    w.file->f.max_txid >= from)
+			rc = point(v, p, w, e);
+	}
+	return rc;
 }

@@ -9,7 +9,18 @@
 #include <pthread.h>
 #include <stdatomic.h>
 
-/* One stored file that an index points into. Immutable once shared. */
+/* A descriptor that outlives the file's name: the write buffer, of which
+ * versions keep what they show. Counted; the last one closes it. */
+struct ls_local {
+	_Atomic uint32_t refs;
+	int fd;
+};
+struct ls_local *ls_local_new(int fd); /* takes fd, also when NULL comes back */
+struct ls_local *ls_local_ref(struct ls_local *l);
+void ls_local_unref(struct ls_local *l); /* NULL is fine */
+
+/* One file that an index points into: stored, or a transaction in the write
+ * buffer. Immutable once shared. */
 struct ls_vfile {
 	struct ls_file f; /* as listed */
 	struct ls_ltx_header h;
@@ -18,7 +29,10 @@ struct ls_vfile {
 	uint64_t size;	   /* bytes of the object */
 	uint64_t checksum; /* of its content: the last 8 bytes */
 	uint32_t serial;   /* names it in caches; never used again */
-	uint64_t refs;	   /* guarded by the set's mutex */
+	/* Not stored yet: pages lie here as they are, and f.max_txid is the
+	 * transaction's number in the buffer. A reference. */
+	struct ls_local *local;
+	uint64_t refs; /* guarded by the set's mutex */
 	struct ls_vfile *next;
 };
 
@@ -61,7 +75,8 @@ ls_where_size(const struct ls_where *w)
 enum { LS_CHUNK = 512 }; /* pages */
 struct ls_chunk;
 
-/* The state at one TXID. Immutable once published; reference counted. */
+/* The state at one TXID, or what was written here on top of it. Immutable once
+ * published; reference counted. */
 struct ls_ver {
 	_Atomic uint32_t refs;
 	struct ls_vfiles *files;
@@ -71,7 +86,9 @@ struct ls_ver {
 	uint64_t lineage;     /* 0: unknown */
 	uint32_t epoch;	      /* counts replaced histories */
 	uint32_t page_size, commit;
-	uint64_t build;	    /* larger: built later */
+	uint64_t build; /* larger: built later */
+	uint64_t
+	    content; /* equal: the same pages, whatever files they are in */
 	struct ls_file tip; /* the file that ends at txid, as listed */
 	size_t nchunks;
 	struct ls_chunk **chunk;
@@ -85,7 +102,7 @@ enum ls_rc ls_ver_new(struct ls_vfiles *files, uint32_t page_size,
 enum ls_rc ls_ver_copy(const struct ls_ver *v, struct ls_ver **out,
     struct ls_err *e) LS_MUST_CHECK;
 /* Put the pages of a file over an unpublished state that it continues; takes
- * over its commit, TXID and time. LS_ECORRUPT: it grows the database without
+ * over its commit and, of a stored one, TXID and time. LS_ECORRUPT: it grows the database without
  * all the pages, or breaks a rule of the format. LS_EGAP: other page size. The
  * caller checks TXIDs and lineage. */
 enum ls_rc ls_ver_apply(struct ls_ver *v, struct ls_vfile *file,
@@ -96,6 +113,10 @@ enum ls_rc ls_ver_check(const struct ls_ver *v, struct ls_err *e) LS_MUST_CHECK;
  * there: those whose file ends at or before it. v is unpublished. */
 enum ls_rc ls_ver_rescue(struct ls_ver *v, const struct ls_ver *newer,
     struct ls_err *e) LS_MUST_CHECK;
+/* Point v, unpublished, at the pages that `over` has in the write buffer from
+ * transaction `from` on, and take its size: v is the stored state beneath. */
+enum ls_rc ls_ver_overlay(struct ls_ver *v, const struct ls_ver *over,
+    uint64_t from, struct ls_err *e) LS_MUST_CHECK;
 /* false when the state has no such page (the lock page, past the end). */
 bool ls_ver_find(const struct ls_ver *v, uint32_t pgno, struct ls_where *out);
 /* Do both have the chunk that begins at pgno from the very same table? */

@@ -100,8 +100,7 @@ set_disk_path(
 }
 
 static enum ls_rc
-set_poll(
-    struct ls_vfs_opts *o, const char *name, const char *v, struct ls_err *e)
+set_duration(uint64_t *to, const char *name, const char *v, struct ls_err *e)
 {
 	int64_t n;
 	enum ls_rc rc = ls_dur_parse(v, &n, e);
@@ -109,8 +108,15 @@ set_poll(
 	if (rc == LS_OK && n < 0)
 		rc = ls_err_set(e, LS_EINVALID, "negative");
 	if (rc == LS_OK)
-		o->poll_ns = (uint64_t)n;
+		*to = (uint64_t)n;
 	return ls_err_wrap(e, rc, "%s", name);
+}
+
+static enum ls_rc
+set_poll(
+    struct ls_vfs_opts *o, const char *name, const char *v, struct ls_err *e)
+{
+	return set_duration(&o->poll_ns, name, v, e);
 }
 
 static bool
@@ -144,11 +150,26 @@ static enum ls_rc
 set_write(
     struct ls_vfs_opts *o, const char *name, const char *v, struct ls_err *e)
 {
-	(void)o;
-	if (is_one_of(v, no))
-		return LS_OK;
-	return ls_err_set(e, LS_EUNSUPPORTED,
-	    "%s: this version of litestream-vfs reads only", name);
+	if (!is_one_of(v, no) && !is_one_of(v, yes))
+		return ls_err_set(
+		    e, LS_EINVALID, "%s: %s is neither 0 nor 1", name, v);
+	o->write = is_one_of(v, yes);
+	return LS_OK;
+}
+
+static enum ls_rc
+set_sync(
+    struct ls_vfs_opts *o, const char *name, const char *v, struct ls_err *e)
+{
+	return set_duration(&o->sync_ns, name, v, e);
+}
+
+static enum ls_rc
+set_buffer(
+    struct ls_vfs_opts *o, const char *name, const char *v, struct ls_err *e)
+{
+	(void)name;
+	return set_text(&o->buffer, v, e);
 }
 
 static enum ls_rc
@@ -180,6 +201,8 @@ static const struct {
 	{ "poll", set_poll },
 	{ "hydrate", set_hydrate },
 	{ "write", set_write },
+	{ "sync_interval", set_sync },
+	{ "buffer", set_buffer },
 	{ "cache_path", set_disk_path },
 	{ "cache_disk", set_disk_bytes },
 	{ "immutable", refuse_unlocked },
@@ -199,6 +222,8 @@ static const struct {
 	{ "LITESTREAM_CACHE_SIZE", set_cache },
 	{ "LITESTREAM_POLL_INTERVAL", set_poll },
 	{ "LITESTREAM_WRITE_ENABLED", set_write },
+	{ "LITESTREAM_SYNC_INTERVAL", set_sync },
+	{ "LITESTREAM_BUFFER_PATH", set_buffer },
 	{ "LITESTREAM_CACHE_PATH", set_disk_path },
 	{ "LITESTREAM_CACHE_DISK_SIZE", set_disk_bytes },
 };
@@ -261,7 +286,8 @@ ls_vfs_opts_read(struct ls_vfs_opts *o, ls_env_fn *env, ls_param_fn *param,
 {
 	struct ls_vfs_opts n = { .cache_bytes = CACHE_BYTES,
 		.disk_bytes = DISK_BYTES,
-		.poll_ns = LS_SEC };
+		.poll_ns = LS_SEC,
+		.sync_ns = LS_SEC };
 	enum ls_rc rc = read_all(&n, env, param, arg, e);
 
 	if (rc == LS_OK)
@@ -279,5 +305,6 @@ ls_vfs_opts_fini(struct ls_vfs_opts *o)
 	ls_free(o->txid);
 	ls_free(o->hydrate_path);
 	ls_free(o->disk_path);
+	ls_free(o->buffer);
 	*o = (struct ls_vfs_opts){ 0 };
 }

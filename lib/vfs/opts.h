@@ -14,6 +14,11 @@ struct ls_vfs_opts {	   /* strings heap; ls_vfs_opts_fini */
 	uint64_t poll_ns; /* 0: looked for at the start of a transaction */
 	bool hydrate;
 	char *hydrate_path; /* NULL: a temporary file */
+	bool write;
+	uint64_t sync_ns; /* between pushes; 0: COMMIT waits for the store */
+	char *buffer;	  /* path of the write buffer; NULL: a temporary one */
+	/* Bounds of what waits for the store; 0: the default. */
+	uint64_t buffer_bytes, buffer_age_ns;
 };
 
 /* name: of the environment. NULL when unset. */
@@ -22,7 +27,7 @@ typedef const char *ls_env_fn(const char *name);
 typedef bool ls_param_fn(
     void *arg, int i, const char **name, const char **value);
 
-/* LS_EINVALID names what is wrong. LS_EUNSUPPORTED: writing. Gives *o. */
+/* LS_EINVALID names what is wrong. Gives *o. */
 enum ls_rc ls_vfs_opts_read(struct ls_vfs_opts *o, ls_env_fn *env,
     ls_param_fn *param, void *arg, struct ls_err *e) LS_MUST_CHECK;
 void ls_vfs_opts_fini(struct ls_vfs_opts *o);

@@ -4,9 +4,11 @@
  *     shared lock and let go when it unlocks. When a file of it is gone the
  *     same state is planned anew; if that is impossible the read fails. Newer
  *     pages are never mixed in. (test: one_txid_a_transaction)
- * (2) SQLITE'S PAGE CACHE LIVES EXACTLY AS LONG AS THE STATE. It compares bytes
+ * (2) SQLITE'S PAGE CACHE LIVES EXACTLY AS LONG AS THE PAGES. It compares bytes
  *     24..39 of page 1 at the start of a transaction, so the change counter
- *     shown there is a function of what is visible: TXID, history, epoch.
+ *     shown there goes up whenever this connection is shown other pages than
+ *     the last time, and only then. Its own commit raises it by one, as SQLite
+ *     did in its cache. What is stored keeps a counter of its own (write.c).
  *     Bytes 92..95 are set alike and 28..31 to the size, or SQLite would take
  *     the size from the file. Bytes 18 and 19 say rollback journal: there is no
  *     -wal and no -shm. (test: change_counter_follows_the_state)
@@ -19,9 +21,10 @@
  *     should not cost a request each. Elsewhere most of it would be thrown
  *     away again.
  */
-#include "vfs/reader.h"
+#include "vfs/reader_impl.h"
 
 #include "base/bytes.h"
+#include "base/file.h"
 #include "base/sys.h"
 #include "base/units.h"
 #include "vfs/hydrate.h"
@@ -44,22 +47,8 @@ enum {
 	WINDOW_BYTES = 16 << 20,
 };
 
-struct ls_reader {
-	struct ls_vdb *d;
-	unsigned generation;
-	uint64_t poll_ns;
-	bool pinned;
-	struct ls_pin pin;
-	struct ls_ver *travel; /* a reference; NULL: follow */
-	int64_t time_ns;       /* as asked for; 0: not by time */
-	uint8_t *page;
-	uint32_t page_n;
-	/* (3), (4) */
-	uint32_t last, run, strays, ahead, window, misses;
-};
-
-static enum ls_rc
-check(const struct ls_reader *r, struct ls_err *e)
+enum ls_rc
+ls_reader_check(const struct ls_reader *r, struct ls_err *e)
 {
 	if (r->generation == ls_registry_generation())
 		return LS_OK;
@@ -81,8 +70,11 @@ reader_start(struct ls_reader *r, const struct ls_vfs_opts *o, struct ls_err *e)
 		if (rc != LS_OK || r->travel != NULL)
 			return rc;
 	}
-	if ((rc = ls_vdb_follow(r->d, r->poll_ns, e)) == LS_OK && o->hydrate)
+	rc = ls_vdb_follow(r->d, r->poll_ns, o->write, e);
+	if (rc == LS_OK && o->hydrate)
 		rc = ls_vdb_hydrate_start(r->d, o->hydrate_path, e);
+	if (rc == LS_OK && o->write)
+		rc = ls_reader_set_write(r, true, e);
 	return rc;
 }
 
@@ -97,6 +89,14 @@ ls_reader_open(
 		return ls_err_nomem(e);
 	r->generation = ls_registry_generation();
 	r->poll_ns = o->poll_ns;
+	r->write_opts = (struct ls_vfs_opts){ .sync_ns = o->sync_ns,
+		.buffer = o->buffer ? ls_strdup(o->buffer) : NULL,
+		.buffer_bytes = o->buffer_bytes,
+		.buffer_age_ns = o->buffer_age_ns };
+	if (o->buffer != NULL && r->write_opts.buffer == NULL) {
+		ls_reader_close(r);
+		return ls_err_nomem(e);
+	}
 	if ((rc = ls_vdb_open(o, &r->d, e)) == LS_OK &&
 	    (rc = reader_start(r, o, e)) == LS_OK) {
 		*out = r;
@@ -111,11 +111,12 @@ ls_reader_close(struct ls_reader *r)
 {
 	if (r == NULL)
 		return;
-	if (check(r, NULL) == LS_OK) {
+	if (ls_reader_check(r, NULL) == LS_OK) {
 		ls_reader_end(r);
 		ls_ver_unref(r->travel);
 		ls_vdb_close(r->d);
 	}
+	ls_vfs_opts_fini(&r->write_opts);
 	ls_free(r->page);
 	ls_free(r);
 }
@@ -125,7 +126,7 @@ ls_reader_close(struct ls_reader *r)
 enum ls_rc
 ls_reader_begin(struct ls_reader *r, struct ls_err *e)
 {
-	enum ls_rc rc = check(r, e);
+	enum ls_rc rc = ls_reader_check(r, e);
 
 	if (rc != LS_OK || r->pinned)
 		return rc;
@@ -135,14 +136,19 @@ ls_reader_begin(struct ls_reader *r, struct ls_err *e)
 	ls_pin_begin(r->d, &r->pin, r->travel);
 	r->pinned = true;
 	r->ahead = 0;
+	if (r->seen != r->pin.v->content) { /* (2) */
+		r->seen = r->pin.v->content;
+		r->counter++;
+	}
 	return LS_OK;
 }
 
 void
 ls_reader_end(struct ls_reader *r)
 {
-	if (!r->pinned || check(r, NULL) != LS_OK)
+	if (!r->pinned || ls_reader_check(r, NULL) != LS_OK)
 		return;
+	ls_write_end(r);
 	ls_pin_end(r->d, &r->pin);
 	r->pinned = false;
 }
@@ -157,7 +163,7 @@ ls_reader_in_transaction(const struct ls_reader *r)
 enum ls_rc
 ls_reader_state(struct ls_reader *r, struct ls_ver **out, struct ls_err *e)
 {
-	enum ls_rc rc = check(r, e);
+	enum ls_rc rc = ls_reader_check(r, e);
 
 	if (rc != LS_OK)
 		return rc;
@@ -263,13 +269,23 @@ fetch(struct ls_reader *r, struct ls_ver **v, uint32_t pgno, struct ls_err *e)
 	    (unsigned long long)(*v)->txid);
 }
 
-/* Page pgno of *v into r->page. *v may be replaced by a replan. */
+/* A page of the write buffer. */
 static enum ls_rc
-get_page(
+get_local(struct ls_reader *r, const struct ls_ver *v, const struct ls_where *w,
+    struct ls_err *e)
+{
+	return ls_err_wrap(e,
+	    ls_pread_all(
+		w->file->local->fd, r->page, v->page_size, ls_where_off(w), e),
+	    "write buffer");
+}
+
+enum ls_rc
+ls_reader_page(
     struct ls_reader *r, struct ls_ver **v, uint32_t pgno, struct ls_err *e)
 {
 	struct ls_hydrate *h = ls_vdb_hydrate(r->d);
-	struct ls_where w;
+	struct ls_where w = { 0 };
 
 	if (r->page_n < (*v)->page_size) {
 		uint8_t *p = ls_realloc(r->page, (*v)->page_size);
@@ -283,7 +299,9 @@ get_page(
 		memset(r->page, 0, (*v)->page_size);
 		return LS_OK;
 	}
-	if (h != NULL && ls_ver_find(*v, pgno, &w) &&
+	if (ls_ver_find(*v, pgno, &w) && w.file->local != NULL)
+		return get_local(r, *v, &w, e);
+	if (h != NULL && w.file != NULL &&
 	    ls_hydrate_read(h, *v, pgno, &w, r->page))
 		return LS_OK;
 	watch_scan(r, *v, pgno);
@@ -291,23 +309,20 @@ get_page(
 }
 
 uint32_t
-ls_change_counter(const struct ls_ver *v)
+ls_reader_counter(const struct ls_reader *r)
 {
-	return (uint32_t)v->txid ^ (uint32_t)(v->txid >> 32) ^
-	       (uint32_t)v->lineage ^ (uint32_t)(v->lineage >> 32) ^
-	       v->epoch * 0x9e3779b9u;
+	return r->counter;
 }
 
 /* (2) */
-static void
-show_header(uint8_t *page, const struct ls_ver *v)
+void
+ls_reader_show_header(
+    const struct ls_reader *r, uint8_t *page, const struct ls_ver *v)
 {
-	uint32_t counter = ls_change_counter(v);
-
 	page[18] = page[19] = 1;
-	ls_put_be32(page + 24, counter);
+	ls_put_be32(page + 24, r->counter);
 	ls_put_be32(page + 28, v->commit);
-	ls_put_be32(page + 92, counter);
+	ls_put_be32(page + 92, r->counter);
 }
 
 static enum ls_rc
@@ -325,10 +340,10 @@ read_pages(struct ls_reader *r, struct ls_ver **v, uint8_t *buf, size_t n,
 			memset(buf, 0, n);
 			return LS_ESHORT;
 		}
-		if ((rc = get_page(r, v, (uint32_t)pgno, e)) != LS_OK)
+		if ((rc = ls_reader_page(r, v, (uint32_t)pgno, e)) != LS_OK)
 			return rc;
 		if (pgno == 1)
-			show_header(r->page, *v);
+			ls_reader_show_header(r, r->page, *v);
 		memcpy(buf, r->page + in, k);
 		buf += k;
 		off += k;
@@ -346,8 +361,8 @@ ls_reader_read(
 
 	if (rc != LS_OK)
 		return rc;
-	/* Only these bytes change nothing else: they are made up here. */
-	rc = read_pages(r, &v, buf, n, off, e);
+	rc = r->w.dirty != NULL ? ls_write_read(r, buf, n, off, e)
+				: read_pages(r, &v, buf, n, off, e);
 	ls_ver_unref(v);
 	return rc;
 }
@@ -360,7 +375,10 @@ ls_reader_size(struct ls_reader *r, uint64_t *bytes, struct ls_err *e)
 
 	if (rc != LS_OK)
 		return rc;
-	*bytes = (uint64_t)v->commit * v->page_size;
+	if (r->w.dirty != NULL)
+		*bytes = (uint64_t)r->w.size * ls_dirty_page_size(r->w.dirty);
+	else
+		*bytes = (uint64_t)v->commit * v->page_size;
 	ls_ver_unref(v);
 	return LS_OK;
 }
@@ -370,7 +388,7 @@ ls_reader_size(struct ls_reader *r, uint64_t *bytes, struct ls_err *e)
 static enum ls_rc
 may_travel(struct ls_reader *r, struct ls_err *e)
 {
-	enum ls_rc rc = check(r, e);
+	enum ls_rc rc = ls_reader_check(r, e);
 
 	if (rc == LS_OK && r->pinned)
 		rc = ls_err_set(
@@ -395,7 +413,7 @@ travel_to(struct ls_reader *r, const struct ls_target *t, struct ls_err *e)
 static enum ls_rc
 travel_back(struct ls_reader *r, struct ls_err *e)
 {
-	enum ls_rc rc = ls_vdb_follow(r->d, r->poll_ns, e);
+	enum ls_rc rc = ls_vdb_follow(r->d, r->poll_ns, r->may_write, e);
 
 	if (rc != LS_OK)
 		return rc;

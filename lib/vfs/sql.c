@@ -20,13 +20,14 @@
 #include "replica/points.h"
 #include "vfs/guest.h"
 #include "vfs/hydrate.h"
+#include "vfs/own.h"
 
 #include <stdlib.h>
 #include <strings.h>
 
 SQLITE_EXTENSION_INIT3
 
-enum { TEXT_MOST = 16 << 20 };
+enum { TEXT_MOST = 16 << 20, SYNC_SECONDS = 60 };
 
 /* ---- errors and the log ---------------------------------------------------*/
 
@@ -241,17 +242,50 @@ static enum ls_rc
 answer_write(
     struct ls_reader *r, const char *set, struct ls_buf *out, struct ls_err *e)
 {
-	(void)r;
-	if (set == NULL || is_off(set))
-		return ls_buf_adds(out, "0", e);
-	if (!is_on(set))
+	enum ls_rc rc = LS_OK;
+
+	if (set != NULL && !is_off(set) && !is_on(set))
 		return ls_err_set(e, LS_EINVALID,
 		    "invalid value for litestream_write_enabled: %s (use 0 or "
 		    "1)",
 		    set);
-	return ls_err_set(e, LS_EUNSUPPORTED,
-	    "litestream_write_enabled: this version of litestream-vfs reads "
-	    "only");
+	if (set != NULL)
+		rc = ls_reader_set_write(r, is_on(set), e);
+	if (rc == LS_OK)
+		rc = ls_buf_adds(out, ls_reader_may_write(r) ? "1" : "0", e);
+	return rc;
+}
+
+static enum ls_rc
+answer_sync(
+    struct ls_reader *r, const char *set, struct ls_buf *out, struct ls_err *e)
+{
+	struct ls_own *own = ls_vdb_own(ls_reader_db(r));
+	struct ls_call c = { NULL, ls_sys->mono_ns() + SYNC_SECONDS * LS_SEC };
+	uint64_t txid = 0;
+	enum ls_rc rc = read_only("litestream_sync", set, e);
+
+	if (rc == LS_OK)
+		rc = own ? ls_own_push(own, &txid, &c, e)
+			 : ls_reader_txid(r, &txid, e);
+	if (rc == LS_OK)
+		rc = ls_buf_addf(out, e, "%016llx", (unsigned long long)txid);
+	return rc;
+}
+
+/* SQLite's own. VACUUM would change the page size of what is there, and a
+ * replica cannot: as with a database in WAL mode, the wish is not heard. */
+static bool
+page_size_is_fixed(struct ls_reader *r, const char *set)
+{
+	struct ls_ver *v = NULL;
+	bool fixed;
+
+	if (set == NULL || ls_reader_state(r, &v, NULL) != LS_OK)
+		return false;
+	fixed = v->commit > 0;
+	ls_ver_unref(v);
+	return fixed;
 }
 
 static enum ls_rc
@@ -272,6 +306,21 @@ answer_points(
 		    ls_time_nano(p.v[i].time_ns, at));
 	ls_points_fini(&p);
 	return rc;
+}
+
+static enum ls_rc
+add_write_stats(struct ls_vdb *d, struct ls_buf *out, struct ls_err *e)
+{
+	struct ls_own_stats w;
+
+	ls_own_stats(ls_vdb_own(d), &w);
+	return ls_buf_addf(out, e,
+	    "pending_transactions\t%llu\npending_bytes\t%llu\n"
+	    "uploads\t%llu\nuploaded_bytes\t%llu\n"
+	    "write_error\t%s\nbuffer_set_aside\t%s\n",
+	    (unsigned long long)w.pending_txns,
+	    (unsigned long long)w.pending_bytes, (unsigned long long)w.pushes,
+	    (unsigned long long)w.pushed_bytes, w.last_error, w.aside);
 }
 
 static enum ls_rc
@@ -324,6 +373,8 @@ add_stats(
 		if (ls_buf_addf(out, e, "%s\t%llu\n", rows[i].name,
 			(unsigned long long)rows[i].v) != LS_OK)
 			return LS_ENOMEM;
+	if (ls_vdb_own(d) != NULL && add_write_stats(d, out, e) != LS_OK)
+		return LS_ENOMEM;
 	return ls_buf_addf(out, e, "lag_ms\t%lld\nlast_error\t%s",
 	    (long long)(ls_vdb_lag_ns(d) / (int64_t)LS_MS), last.msg);
 }
@@ -351,6 +402,7 @@ static const struct {
 	{ "litestream_hydration_progress", answer_progress },
 	{ "litestream_hydration_file", answer_file },
 	{ "litestream_write_enabled", answer_write },
+	{ "litestream_sync", answer_sync },
 	{ "litestream_points", answer_points },
 	{ "litestream_stats", answer_stats },
 };
@@ -371,6 +423,9 @@ ls_sql_pragma(struct ls_reader *r, char **arg)
 		ls_buf_free(&out);
 		return rc == LS_OK ? SQLITE_OK : SQLITE_ERROR;
 	}
+	if (sqlite3_stricmp(arg[1], "page_size") == 0 &&
+	    page_size_is_fixed(r, arg[2]))
+		return SQLITE_OK;
 	return SQLITE_NOTFOUND;
 }
 

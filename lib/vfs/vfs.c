@@ -2,9 +2,11 @@
  *
  * (1) ONLY THE MAIN DATABASE IS OURS. Temporary files are the default VFS's:
  *     its file takes the place of ours in the same memory, and SQLite then
- *     talks to it directly.
+ *     talks to it directly. The rollback journal is one of them: it undoes a
+ *     transaction of this connection, and nobody else's, so it has no name.
  * (2) THERE IS NO JOURNAL AND NO WAL of another life: xAccess says no, so
- *     SQLite never plays back a file that happens to lie under such a name.
+ *     SQLite never plays back a file that happens to lie under such a name, and
+ *     xDelete leaves it alone. What a crash left is the write buffer's matter.
  * (3) io_methods version 1: no shared memory, so WAL mode is not entered. Not
  *     IMMUTABLE: the database changes, and the locks tell us when.
  * (4) AN ERROR IS A RESULT CODE, its text goes to sqlite3_log, and the last one
@@ -17,6 +19,7 @@
 #include "vfs/sql.h"
 
 #include "base/bytes.h"
+#include "base/file.h"
 #include "base/sys.h"
 
 #include <stdlib.h>
@@ -65,25 +68,83 @@ io_read(sqlite3_file *f, void *buf, int n, sqlite3_int64 off)
 	return ls_sql_code("read", rc, &e, SQLITE_IOERR_READ);
 }
 
+/* SQLite's code for what went wrong with writing. */
+static int
+write_code(
+    const char *what, enum ls_rc rc, const struct ls_err *e, int otherwise)
+{
+	int code = otherwise;
+
+	switch (rc) {
+	case LS_OK: return SQLITE_OK;
+	case LS_EBUSY:
+	case LS_ELOCKED: return SQLITE_BUSY;
+	case LS_ECHANGED: return SQLITE_BUSY_SNAPSHOT;
+	case LS_EDENIED:
+	case LS_EUNSUPPORTED:
+	case LS_EFENCED: code = SQLITE_READONLY; break;
+	case LS_ENOSPC: code = SQLITE_FULL; break;
+	default: break;
+	}
+	return ls_sql_code(what, rc, e, code);
+}
+
 static int
 io_write(sqlite3_file *f, const void *buf, int n, sqlite3_int64 off)
 {
-	(void)f, (void)buf, (void)n, (void)off;
-	return SQLITE_READONLY;
+	struct file *self = (struct file *)f;
+	struct ls_err e = { 0 };
+	enum ls_rc rc =
+	    ls_reader_write(self->r, buf, (size_t)n, (uint64_t)off, &e);
+
+	return write_code("write", rc, &e, SQLITE_IOERR_WRITE);
 }
 
 static int
 io_truncate(sqlite3_file *f, sqlite3_int64 size)
 {
-	(void)f, (void)size;
-	return SQLITE_READONLY;
+	struct file *self = (struct file *)f;
+	struct ls_err e = { 0 };
+	enum ls_rc rc = ls_reader_truncate(self->r, (uint64_t)size, &e);
+
+	return write_code("truncate", rc, &e, SQLITE_IOERR_TRUNCATE);
 }
 
 static int
 io_sync(sqlite3_file *f, int flags)
 {
-	(void)f, (void)flags;
-	return SQLITE_OK;
+	struct file *self = (struct file *)f;
+	struct ls_err e = { 0 };
+	enum ls_rc rc = ls_reader_flush(self->r, &e);
+
+	(void)flags;
+	return write_code("sync", rc, &e, SQLITE_IOERR_FSYNC);
+}
+
+/* Phase one. */
+static int
+io_prepare(struct file *self, const char *super)
+{
+	struct ls_err e = { 0 };
+	char *path = NULL;
+	enum ls_rc rc = LS_OK;
+
+	if (super != NULL && super[0] != '\0' &&
+	    (path = ls_abspath(super)) == NULL)
+		rc = ls_err_nomem(&e);
+	if (rc == LS_OK)
+		rc = ls_reader_prepare(self->r, path, &e);
+	ls_free(path);
+	return write_code("commit", rc, &e, SQLITE_IOERR_WRITE);
+}
+
+static int
+io_commit(struct file *self)
+{
+	struct ls_err e = { 0 };
+	enum ls_rc rc = ls_reader_commit(self->r, &e);
+
+	return write_code("commit", rc, &e, SQLITE_IOERR_WRITE);
 }
 
 static int
@@ -107,13 +168,16 @@ io_lock(sqlite3_file *f, int level)
 	struct ls_err e = { 0 };
 	enum ls_rc rc;
 
-	if (level >= SQLITE_LOCK_RESERVED)
-		return SQLITE_READONLY;
 	if (level >= SQLITE_LOCK_SHARED && self->lock < SQLITE_LOCK_SHARED) {
 		if ((rc = ls_reader_begin(self->r, &e)) != LS_OK)
 			return ls_sql_code("lock", rc, &e, SQLITE_IOERR_LOCK);
-		self->lock = level;
+		self->lock = SQLITE_LOCK_SHARED;
 	}
+	/* Readers see versions: nobody has to leave for a writer. */
+	if (level >= SQLITE_LOCK_RESERVED &&
+	    (rc = ls_reader_reserve(self->r, &e)) != LS_OK)
+		return write_code("lock", rc, &e, SQLITE_IOERR_LOCK);
+	self->lock = LS_MAX(self->lock, level);
 	return SQLITE_OK;
 }
 
@@ -122,10 +186,11 @@ io_unlock(sqlite3_file *f, int level)
 {
 	struct file *self = (struct file *)f;
 
-	if (level < SQLITE_LOCK_SHARED) {
+	if (level < SQLITE_LOCK_RESERVED)
+		ls_reader_unreserve(self->r);
+	if (level < SQLITE_LOCK_SHARED)
 		ls_reader_end(self->r);
-		self->lock = SQLITE_LOCK_NONE;
-	}
+	self->lock = LS_MIN(self->lock, level);
 	return SQLITE_OK;
 }
 
@@ -144,6 +209,8 @@ io_control(sqlite3_file *f, int op, void *arg)
 
 	switch (op) {
 	case SQLITE_FCNTL_PRAGMA: return ls_sql_pragma(self->r, arg);
+	case SQLITE_FCNTL_SYNC: return io_prepare(self, arg);
+	case SQLITE_FCNTL_COMMIT_PHASETWO: return io_commit(self);
 	case SQLITE_FCNTL_VFSNAME:
 		*(char **)arg = sqlite3_mprintf("%s", the_vfs.zName);
 		return SQLITE_OK;
@@ -158,11 +225,13 @@ io_sector(sqlite3_file *f)
 	return 0;
 }
 
+/* The journal is never read by another life: it needs no sync. */
 static int
 io_device(sqlite3_file *f)
 {
 	(void)f;
-	return 0;
+	return SQLITE_IOCAP_SEQUENTIAL | SQLITE_IOCAP_SAFE_APPEND |
+	       SQLITE_IOCAP_POWERSAFE_OVERWRITE;
 }
 
 static const sqlite3_io_methods methods = {
@@ -212,7 +281,7 @@ param(void *arg, int i, const char **name, const char **value)
 }
 
 static int
-open_main(const char *name, struct file *self, int *out_flags)
+open_main(const char *name, struct file *self, int flags, int *out_flags)
 {
 	struct ls_vfs_opts o;
 	struct ls_err e = { 0 };
@@ -232,9 +301,24 @@ open_main(const char *name, struct file *self, int *out_flags)
 		return ls_sql_code("open", rc, &e, SQLITE_CANTOPEN);
 	self->lock = SQLITE_LOCK_NONE;
 	self->base.pMethods = &methods;
+	/* Whether it may be written to is asked again by every transaction:
+	 * PRAGMA litestream_write_enabled may come later. */
 	if (out_flags != NULL)
-		*out_flags = SQLITE_OPEN_READONLY | SQLITE_OPEN_MAIN_DB;
+		*out_flags = flags;
 	return SQLITE_OK;
+}
+
+/* (1) */
+static int
+open_journal(sqlite3_file *f)
+{
+	int out;
+
+	f->pMethods = NULL;
+	return under()->xOpen(under(), NULL, f,
+	    SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE | SQLITE_OPEN_EXCLUSIVE |
+		SQLITE_OPEN_DELETEONCLOSE | SQLITE_OPEN_TEMP_JOURNAL,
+	    &out);
 }
 
 static int
@@ -243,20 +327,17 @@ vfs_open(sqlite3_vfs *vfs, const char *name, sqlite3_file *f, int flags,
 {
 	(void)vfs;
 	if (flags & SQLITE_OPEN_MAIN_DB)
-		return name ? open_main(name, (struct file *)f, out_flags)
-			    : SQLITE_CANTOPEN;
+		return name
+			   ? open_main(name, (struct file *)f, flags, out_flags)
+			   : SQLITE_CANTOPEN;
+	if ((flags & SQLITE_OPEN_MAIN_JOURNAL) &&
+	    (flags & SQLITE_OPEN_READWRITE))
+		return open_journal(f);
 	if (flags & (SQLITE_OPEN_MAIN_JOURNAL | SQLITE_OPEN_WAL)) {
 		f->pMethods = NULL;
 		return SQLITE_CANTOPEN; /* (2) */
 	}
 	return under()->xOpen(under(), name, f, flags, out_flags);
-}
-
-static int
-vfs_delete(sqlite3_vfs *vfs, const char *name, int sync)
-{
-	(void)vfs;
-	return under()->xDelete(under(), name, sync);
 }
 
 static bool
@@ -265,6 +346,15 @@ ends_with(const char *s, const char *end)
 	size_t n = strlen(s), k = strlen(end);
 
 	return n >= k && strcmp(s + n - k, end) == 0;
+}
+
+static int
+vfs_delete(sqlite3_vfs *vfs, const char *name, int sync)
+{
+	(void)vfs;
+	if (ends_with(name, "-journal") || ends_with(name, "-wal"))
+		return SQLITE_OK; /* (2) */
+	return under()->xDelete(under(), name, sync);
 }
 
 static int

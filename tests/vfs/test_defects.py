@@ -51,7 +51,8 @@ class DefectTest(VfsCase):
     def test_1_and_6_writes_are_refused_not_lost(self):
         c, d = self.grown()
         v = self.vfs()
-        v.execute("BEGIN IMMEDIATE")  # of a read-only database: a reader
+        v.execute("BEGIN")
+        self.assertEqual(self.value(v), 0)
         for sql in ("UPDATE t SET v=1", "CREATE TABLE x(y)"):
             with self.assertRaisesRegex(sqlite3.OperationalError,
                                         "readonly database"):

@@ -89,9 +89,9 @@ check_page(struct ls_reader *r, const uint8_t *want, uint32_t ps, uint32_t p)
 	if (p == 1) {
 		CHECK_OK(ls_reader_state(r, &v, &e));
 		model[18] = model[19] = 1;
-		ls_put_be32(model + 24, ls_change_counter(v));
+		ls_put_be32(model + 24, ls_reader_counter(r));
 		ls_put_be32(model + 28, v->commit);
-		ls_put_be32(model + 92, ls_change_counter(v));
+		ls_put_be32(model + 92, ls_reader_counter(r));
 		ls_ver_unref(v);
 	}
 	if (memcmp(got, model, ps) != 0)

@@ -266,7 +266,7 @@ TEST(wrong_options_are_named)
 		{ "poll", "-5s", "poll", LS_EINVALID },
 		{ "immutable", "1", "immutable", LS_EINVALID },
 		{ "nolock", "1", "nolock", LS_EINVALID },
-		{ "write", "1", "write", LS_EUNSUPPORTED },
+		{ "write", "2", "write", LS_EINVALID },
 	};
 	struct ls_vfs_opts o = { 0 };
 	struct ls_err e = { 0 };

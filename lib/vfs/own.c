@@ -1,0 +1,974 @@
+/* own.c -- what this process writes to a replica. See own.h.
+ *
+ * (1) ONE WRITER AT A TIME, ON THE NEWEST STATE. A connection that asks for
+ *     the slot with another state than the newest is turned away, and what it
+ *     prepared is checked once more: no update is lost in the process. Between
+ *     processes of one buffer the OFD lock decides, elsewhere the store does,
+ *     by TXID (push.c). (test: old_state_may_not_write)
+ * (2) PREPARED IS NOT PUBLISHED. After phase one a transaction is in the
+ *     buffer and in no version that a reader can get; phase two swaps one
+ *     pointer and cannot fail. (test: prepared_is_seen_by_nobody)
+ * (3) NEWEST = STORED + WHAT WAITS, always: every change of either builds the
+ *     other anew under the version lock, from the files of the transactions in
+ *     their order. While something waits the poller moves nothing (db.c).
+ *     (test: restack_keeps_what_is_seen)
+ * (4) A BUFFER IS REPLAYED ONLY ONTO THE STATE IT WAS MADE ON: the store is at
+ *     its base, or one further with the very bytes that the buffer had made
+ *     for that. Anything else is another writer's work: the buffer is set aside
+ *     under a name of its own, reported, and never read again.
+ *     (test: replay_only_onto_its_base)
+ * (5) A COMMIT THAT FAILED MAY STILL BE IN THE STORE, when an answer was lost
+ *     and could not be had again. It is kept as it is and sent again, byte for
+ *     byte, and nothing else is written before it is settled.
+ *     (test: unsettled_commit_blocks_writes)
+ * (6) WHAT FAILS FOR LONG IS SAID: a buffer over its size, or one that waits
+ *     too long while pushes fail, turns new transactions away.
+ */
+#include "vfs/own_impl.h"
+
+#include "base/bytes.h"
+#include "base/file.h"
+#include "base/sys.h"
+#include "format/crc64.h"
+#include "vfs/guest.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+enum { FINISH_SECONDS = 30, HOOK_SECONDS = 30 };
+
+#define MAX_BYTES  (1ull << 30)
+#define MAX_AGE_NS (15 * 60 * LS_SEC)
+
+/* ---- where the buffer is --------------------------------------------------*/
+
+/* A folder of ours in the temporary one; nobody else may put names there. */
+static enum ls_rc
+private_dir(char **out, struct ls_err *e)
+{
+	const char *tmp = getenv("TMPDIR");
+	char *dir = ls_asprintf("%s/litestream-vfs-%u",
+	    tmp && tmp[0] ? tmp : "/tmp", (unsigned)getuid());
+	struct stat st;
+	int fd = -1;
+	enum ls_rc rc;
+
+	if (dir == NULL)
+		return ls_err_nomem(e);
+	if (ls_sys->mkdir(dir, 0700) != 0 && errno != EEXIST) {
+		rc = ls_err_sys(e, errno, "make %s", dir);
+	} else if ((rc = ls_open(dir,
+			O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC, 0, &fd,
+			e)) == LS_OK &&
+		   (ls_sys->fstat(fd, &st) != 0 || st.st_uid != getuid() ||
+		       (st.st_mode & 022) != 0)) {
+		(void)ls_err_set(e, LS_EDENIED, "%s is not ours alone", dir);
+		rc = ls_err_hint(
+		    e, LS_EDENIED, "set LITESTREAM_BUFFER_PATH or buffer=");
+	}
+	if (fd >= 0)
+		(void)ls_sys->close(fd);
+	if (rc == LS_OK)
+		*out = dir;
+	else
+		ls_free(dir);
+	return rc;
+}
+
+/* The place without the server's address: that may change. Gives. */
+static char *
+replica_id(struct ls_vdb *d)
+{
+	char *id =
+	    ls_strdup(ls_store_text(ls_replica_store(ls_vdb_replica(d))));
+	char *at = id ? strstr(id, " at ") : NULL;
+
+	if (at != NULL)
+		*at = '\0';
+	return id;
+}
+
+static enum ls_rc
+buffer_path(
+    struct ls_vdb *d, const struct ls_vfs_opts *o, char **out, struct ls_err *e)
+{
+	char *dir = NULL, *id;
+	enum ls_rc rc;
+
+	if (o->buffer != NULL) {
+		*out = ls_abspath(o->buffer);
+		return *out ? LS_OK : ls_err_nomem(e);
+	}
+	if ((rc = private_dir(&dir, e)) != LS_OK)
+		return rc;
+	if ((id = replica_id(d)) == NULL) {
+		ls_free(dir);
+		return ls_err_nomem(e);
+	}
+	*out = ls_asprintf("%s/%016llx.buffer", dir,
+	    (unsigned long long)ls_crc64(0, id, strlen(id)));
+	ls_free(dir);
+	ls_free(id);
+	return *out ? LS_OK : ls_err_nomem(e);
+}
+
+/* ---- the list -------------------------------------------------------------*/
+
+static void
+rec_free(struct ls_own *w, struct ls_rec *r)
+{
+	if (r == NULL)
+		return;
+	if (r->file != NULL)
+		ls_vfile_unref(ls_vdb_files(w->d), r->file, 1);
+	ls_jrec_fini(&r->j);
+	ls_ltx_index_fini(&r->idx);
+	ls_free(r);
+}
+
+static void
+append(struct ls_own *w, struct ls_rec *r)
+{
+	r->next = NULL;
+	*(w->last ? &w->last->next : &w->first) = r;
+	w->last = r;
+	w->n.pending_txns++;
+	w->n.pending_bytes += (uint64_t)r->j.n * r->j.page_size;
+	if (w->waiting_ns == 0)
+		w->waiting_ns = ls_sys->mono_ns();
+}
+
+/* Take out the records from `from` on whose number is at most upto. */
+void
+ls_own_drop(struct ls_own *w, struct ls_rec *from, uint64_t upto)
+{
+	struct ls_rec **p = &w->first, *r;
+
+	while (*p != from)
+		p = &(*p)->next;
+	while ((r = *p) != NULL && r->j.seq <= upto) {
+		*p = r->next;
+		w->n.pending_txns--;
+		w->n.pending_bytes -= (uint64_t)r->j.n * r->j.page_size;
+		rec_free(w, r);
+	}
+	w->last = w->first;
+	while (w->last != NULL && w->last->next != NULL)
+		w->last = w->last->next;
+	w->waiting_ns = w->first ? ls_sys->mono_ns() : 0;
+}
+
+static struct ls_rec *
+rec_of(struct ls_own *w, uint64_t seq)
+{
+	struct ls_rec *r = w->first;
+
+	while (r != NULL && r->j.seq != seq)
+		r = r->next;
+	return r;
+}
+
+bool
+ls_own_pending(const struct ls_own *w)
+{
+	return w->first != NULL;
+}
+
+/* Index and file of a record whose places in the journal are known. */
+static enum ls_rc
+rec_open(struct ls_own *w, struct ls_rec *r, struct ls_err *e)
+{
+	struct ls_vfile like = {
+		.f = { .level = -1,
+		    .min_txid = r->j.seq,
+		    .max_txid = r->j.seq },
+		.h = { .page_size = r->j.page_size,
+		    .commit = r->j.commit,
+		    .min_txid = UINT64_MAX,
+		    .max_txid = UINT64_MAX, /* newer than all that is stored */
+		    .timestamp_ms = r->j.timestamp_ms },
+		.key = "the write buffer",
+		.size = r->j.end - r->j.at,
+		.local = ls_journal_file(w->j),
+	};
+
+	ls_free(r->idx.v);
+	r->idx.n = r->j.n;
+	r->idx.v = ls_alloc((r->j.n + 1) * sizeof *r->idx.v);
+	if (r->idx.v == NULL)
+		return ls_err_nomem(e);
+	for (uint32_t i = 0; i < r->j.n; i++)
+		r->idx.v[i] = (struct ls_ltx_entry){
+			.off = r->j.pages_at + (uint64_t)i * r->j.page_size,
+			.size = r->j.page_size,
+			.pgno = r->j.pgno[i]
+		};
+	if (r->file != NULL)
+		ls_vfile_unref(ls_vdb_files(w->d), r->file, 1);
+	/* After a rotation the same number lies in another file. */
+	like.f.created_ns = (int64_t)++w->n.files;
+	r->file = ls_vfiles_add(ls_vdb_files(w->d), &like);
+	return r->file ? LS_OK : ls_err_nomem(e);
+}
+
+/* ---- versions -------------------------------------------------------------*/
+
+struct ls_jbase
+ls_own_base(const struct ls_ver *v)
+{
+	if (v->txid == 0)
+		return (struct ls_jbase){ 0 };
+	return (struct ls_jbase){ .txid = v->txid,
+		.lineage = v->lineage,
+		.timestamp_ms = v->timestamp_ms,
+		.page_size = v->page_size,
+		.commit = v->commit };
+}
+
+/* v with r on top. A database that is empty takes the page size of r. */
+static enum ls_rc
+put_over(struct ls_own *w, const struct ls_ver *v, const struct ls_rec *r,
+    struct ls_ver **out, struct ls_err *e)
+{
+	struct ls_ver *n = NULL;
+	enum ls_rc rc;
+
+	if (v->commit == 0 && v->page_size != r->j.page_size)
+		rc = ls_vdb_empty(w->d, r->j.page_size, &n, e);
+	else
+		rc = ls_ver_copy(v, &n, e);
+	if (rc != LS_OK)
+		return rc;
+	n->epoch = v->epoch;
+	if ((rc = ls_ver_apply(n, r->file, &r->idx, e)) != LS_OK) {
+		ls_ver_unref(n);
+		return rc;
+	}
+	*out = n;
+	return LS_OK;
+}
+
+/* Takes the place of *v. */
+static enum ls_rc
+put_on(struct ls_own *w, struct ls_ver **v, const struct ls_rec *r,
+    struct ls_err *e)
+{
+	struct ls_ver *n;
+	enum ls_rc rc = put_over(w, *v, r, &n, e);
+
+	if (rc != LS_OK)
+		return rc;
+	ls_ver_unref(*v);
+	*v = n;
+	return LS_OK;
+}
+
+static void
+forget_prepared(struct ls_own *w)
+{
+	ls_ver_unref(w->prepared);
+	w->prepared = NULL;
+	w->prepared_seq = 0;
+}
+
+/* What is prepared, on top of n. */
+static enum ls_rc
+stack_prepared(struct ls_own *w, struct ls_ver *n, uint64_t upto,
+    struct ls_ver **out, struct ls_err *e)
+{
+	enum ls_rc rc;
+
+	*out = w->prepared ? ls_ver_ref(n) : NULL;
+	if (w->prepared == NULL || w->prepared_seq <= upto)
+		return LS_OK;
+	if ((rc = put_on(w, out, w->last, e)) != LS_OK) {
+		ls_ver_unref(*out);
+		return rc;
+	}
+	(*out)->content = w->prepared->content;
+	return LS_OK;
+}
+
+enum ls_rc
+ls_own_restack(struct ls_own *w, struct ls_ver *stored, uint64_t upto,
+    bool fresh, struct ls_err *e)
+{
+	struct ls_ver *n = ls_ver_ref(stored), *p = NULL, *old;
+	uint64_t content;
+	enum ls_rc rc = LS_OK;
+
+	for (struct ls_rec *r = w->first; rc == LS_OK && r != NULL;
+	     r = r->next) {
+		bool seen = r->state == REC_COMMITTED;
+
+		fresh = fresh || (r->j.seq <= upto && !seen);
+		if (r->j.seq > upto && seen)
+			rc = put_on(w, &n, r, e);
+	}
+	if (rc == LS_OK)
+		rc = stack_prepared(w, n, upto, &p, e);
+	if (rc != LS_OK) {
+		ls_ver_unref(n);
+		return rc;
+	}
+	old = ls_vdb_newest(w->d);
+	content = fresh || old == NULL ? ls_vdb_content(w->d) : old->content;
+	ls_ver_unref(old);
+	if (n != stored || stored->content == 0)
+		n->content = content;
+	/* Nobody sees it as it is while something lies over it. */
+	if (stored->content == 0)
+		stored->content = ls_vdb_content(w->d);
+	ls_ver_unref(w->prepared);
+	w->prepared = p;
+	ls_vdb_swap(w->d, stored, n);
+	ls_ver_unref(n);
+	return LS_OK;
+}
+
+enum ls_rc
+ls_own_moved(struct ls_own *w, struct ls_ver *v, struct ls_err *e)
+{
+	return ls_own_restack(w, v, 0, false, e);
+}
+
+/* ---- another writer was there ---------------------------------------------*/
+
+static void
+set_aside(struct ls_own *w, const struct ls_err *why)
+{
+	struct ls_err e = { 0 };
+	char *as = NULL;
+
+	if (ls_journal_set_aside(w->j, &as, &e) != LS_OK) {
+		ls_error("cannot set the write buffer aside",
+		    LS_ATTRS(LS_S("buffer", w->path), LS_E(&e)));
+		return;
+	}
+	ls_error("the write buffer does not follow what is stored: set aside",
+	    LS_ATTRS(LS_S("kept_as", as),
+		LS_U("transactions", w->n.pending_txns), LS_E(why)));
+	ls_free(w->aside);
+	w->aside = as;
+}
+
+void
+ls_own_lost(struct ls_own *w, const struct ls_err *why)
+{
+	struct ls_ver *stored = ls_vdb_stored(w->d);
+
+	w->failed = *why;
+	set_aside(w, why);
+	if (w->aside != NULL)
+		(void)ls_err_hint(&w->failed, why->rc,
+		    "%s; the unsent transactions are kept in %s", why->hint,
+		    w->aside);
+	if (w->first != NULL)
+		ls_own_drop(w, w->first, UINT64_MAX);
+	w->sealed = 0;
+	forget_prepared(w);
+	ls_vdb_swap(w->d, stored, stored);
+	ls_ver_unref(stored);
+}
+
+/* ---- replay ---------------------------------------------------------------*/
+
+/* (4) Takes out what the store has. LS_EFENCED: it does not follow. */
+static enum ls_rc
+match(struct ls_own *w, struct ls_jfound *f, const struct ls_ver *stored,
+    struct ls_err *e)
+{
+	struct ls_call c = { NULL, ls_sys->mono_ns() + HOOK_SECONDS * LS_SEC };
+	const struct ls_jbase *b = &f->base;
+	bool ours = false;
+	enum ls_rc rc;
+
+	if (b->txid == stored->txid &&
+	    (b->txid == 0 || (b->commit == stored->commit &&
+				 b->page_size == stored->page_size &&
+				 (b->lineage == stored->lineage ||
+				     b->lineage == 0 || stored->lineage == 0) &&
+				 (b->timestamp_ms == stored->timestamp_ms ||
+				     stored->tip.level == LS_SNAPSHOT_LEVEL))))
+		return LS_OK;
+	if (stored->txid == b->txid + 1 && f->sealed != 0 &&
+	    (rc = ls_push_is_ours(w, stored->txid, &ours, &c, e)) != LS_OK)
+		return rc;
+	if (!ours)
+		return ls_err_set(e, LS_EFENCED,
+		    "the store is at TXID %016llx, written by another; the "
+		    "buffer's transactions were made on top of %016llx",
+		    (unsigned long long)stored->txid,
+		    (unsigned long long)b->txid);
+	for (size_t i = 0; i < f->n; i++)
+		if (f->rec[i].seq <= f->sealed)
+			f->rec[i].stored = true;
+	f->sealed = 0;
+	return LS_OK;
+}
+
+static enum ls_rc
+replay_one(struct ls_own *w, struct ls_jrec *j, struct ls_err *e)
+{
+	struct ls_rec *r = ls_zalloc(sizeof *r);
+	enum ls_rc rc;
+
+	if (r == NULL)
+		return ls_err_nomem(e);
+	r->j = *j;
+	j->pgno = NULL;
+	if ((rc = rec_open(w, r, e)) != LS_OK) {
+		rec_free(w, r);
+		return rc;
+	}
+	append(w, r);
+	return LS_OK;
+}
+
+static enum ls_rc
+replay_locked(struct ls_own *w, struct ls_jfound *f, struct ls_ver *stored,
+    struct ls_err *e)
+{
+	struct ls_jbase base = ls_own_base(stored);
+	uint64_t done = 0;
+	enum ls_rc rc = LS_OK;
+
+	for (size_t i = 0; rc == LS_OK && i < f->n; i++) {
+		struct ls_jrec *j = &f->rec[i];
+
+		w->seq = j->seq;
+		if (j->stored) {
+			done = j->seq;
+		} else if (!j->store_decides) {
+			rc = replay_one(w, j, e);
+		} else { /* and the store has it not */
+			rc = ls_journal_undo(w->j, j, e);
+			if (f->sealed >= j->seq)
+				f->sealed = 0;
+		}
+	}
+	if (rc == LS_OK && done != 0)
+		rc = ls_journal_done(w->j, done, &base, e);
+	w->sealed = f->sealed;
+	if (rc == LS_OK && w->first != NULL)
+		rc = ls_own_restack(w, stored, 0, true, e);
+	if (rc == LS_OK && w->first != NULL) {
+		ls_info("transactions of the write buffer replayed",
+		    LS_ATTRS(LS_S("buffer", w->path),
+			LS_U("transactions", w->n.pending_txns)));
+		ls_push_start(w);
+	}
+	return rc;
+}
+
+static enum ls_rc
+replay(struct ls_own *w, struct ls_jfound *f, struct ls_err *e)
+{
+	struct ls_ver *stored = ls_vdb_stored(w->d);
+	struct ls_err why = { 0 };
+	enum ls_rc rc;
+
+	if (stored->txid != f->base.txid) { /* is it really so? */
+		ls_ver_unref(stored);
+		ls_vdb_look_now(w->d);
+		stored = ls_vdb_stored(w->d);
+	}
+	rc = match(w, f, stored, &why);
+	ls_vdb_lock(w->d);
+	if (rc == LS_OK) {
+		rc = replay_locked(w, f, stored, e);
+	} else if (rc == LS_EFENCED) {
+		w->n.pending_txns = f->n; /* for the message */
+		set_aside(w, &why);
+		w->n.pending_txns = 0;
+		rc = w->aside ? LS_OK : ls_err_set(e, rc, "%s", why.msg);
+	} else if (e != NULL) {
+		*e = why;
+	}
+	ls_vdb_unlock(w->d);
+	ls_ver_unref(stored);
+	return rc;
+}
+
+/* Lock the buffer, and replay what it holds. With `push`. */
+static enum ls_rc
+attach(struct ls_own *w, struct ls_err *e)
+{
+	char *id = replica_id(w->d);
+	struct ls_jfound f = { 0 };
+	struct ls_journal *j = NULL;
+	enum ls_rc rc;
+
+	if (id == NULL)
+		return ls_err_nomem(e);
+	rc = ls_journal_open(w->path, id, &j, &f, e);
+	ls_free(id);
+	if (rc != LS_OK)
+		return rc;
+	ls_vdb_lock(w->d);
+	w->j = j;
+	ls_vdb_unlock(w->d);
+	if (f.n > 0)
+		rc = replay(w, &f, e);
+	if (rc != LS_OK) {
+		ls_vdb_lock(w->d);
+		if (w->first != NULL)
+			ls_own_drop(w, w->first, UINT64_MAX);
+		w->j = NULL;
+		ls_vdb_unlock(w->d);
+		ls_journal_close(j, false);
+	}
+	ls_jfound_fini(&f);
+	return rc;
+}
+
+static enum ls_rc
+attach_once(struct ls_own *w, struct ls_err *e)
+{
+	enum ls_rc rc = LS_OK;
+	bool have;
+
+	ls_vdb_lock(w->d);
+	have = w->j != NULL;
+	ls_vdb_unlock(w->d);
+	if (have)
+		return LS_OK;
+	(void)pthread_mutex_lock(&w->push);
+	if (w->j == NULL)
+		rc = attach(w, e);
+	(void)pthread_mutex_unlock(&w->push);
+	return rc;
+}
+
+/* ---- life -----------------------------------------------------------------*/
+
+enum ls_rc
+ls_own_new(struct ls_vdb *d, const struct ls_vfs_opts *o, struct ls_own **out,
+    struct ls_err *e)
+{
+	struct ls_own *w = ls_zalloc(sizeof *w);
+	enum ls_rc rc;
+
+	if (w == NULL)
+		return ls_err_nomem(e);
+	w->d = d;
+	w->interval_ns = o->sync_ns;
+	w->max_bytes = o->buffer_bytes ? o->buffer_bytes : MAX_BYTES;
+	w->max_age_ns = o->buffer_age_ns ? o->buffer_age_ns : MAX_AGE_NS;
+	w->cancel.fd = -1;
+	(void)pthread_mutex_init(&w->push, NULL);
+	ls_guest_cond(&w->wake);
+	if ((rc = ls_cancel_init(&w->cancel, e)) == LS_OK)
+		rc = buffer_path(d, o, &w->path, e);
+	if (rc == LS_OK)
+		*out = w;
+	else
+		ls_own_free(w);
+	return rc;
+}
+
+enum ls_rc
+ls_own_join(struct ls_own *w, const struct ls_vfs_opts *o, struct ls_err *e)
+{
+	char *path = NULL;
+	enum ls_rc rc = LS_OK;
+
+	if (o->buffer != NULL && (path = ls_abspath(o->buffer)) == NULL)
+		return ls_err_nomem(e);
+	if (path != NULL && strcmp(path, w->path) != 0)
+		rc = ls_err_set(e, LS_EINVALID,
+		    "this replica is written through the buffer %s already",
+		    w->path);
+	ls_free(path);
+	if (rc != LS_OK)
+		return rc;
+	ls_vdb_lock(w->d);
+	w->interval_ns = LS_MIN(w->interval_ns, o->sync_ns);
+	ls_vdb_unlock(w->d);
+	if (!ls_exists(w->path))
+		return LS_OK; /* locked with the first transaction */
+	rc = attach_once(w, e);
+	return rc == LS_ELOCKED ? LS_OK : rc; /* it is somebody's who lives */
+}
+
+void
+ls_own_finish(struct ls_own *w)
+{
+	struct ls_call c = { NULL,
+		ls_sys->mono_ns() + FINISH_SECONDS * LS_SEC };
+	struct ls_err e = { 0 };
+
+	ls_push_stop(w);
+	if (ls_own_push(w, NULL, &c, &e) != LS_OK && w->first != NULL)
+		ls_warn("closed before everything was stored",
+		    LS_ATTRS(LS_S("buffer", w->path),
+			LS_U("transactions", w->n.pending_txns), LS_E(&e)));
+	if (w->hooks.finished != NULL)
+		w->hooks.finished(w->hooks.arg);
+}
+
+void
+ls_own_free(struct ls_own *w)
+{
+	bool empty;
+
+	if (w == NULL)
+		return;
+	empty = w->first == NULL;
+	if (!empty)
+		ls_own_drop(w, w->first, UINT64_MAX);
+	forget_prepared(w);
+	ls_journal_close(w->j, empty);
+	ls_uploader_free(w->u);
+	ls_cancel_fini(&w->cancel);
+	(void)pthread_mutex_destroy(&w->push);
+	(void)pthread_cond_destroy(&w->wake);
+	ls_free(w->path);
+	ls_free(w->aside);
+	ls_free(w);
+}
+
+void
+ls_own_set_hooks(struct ls_own *w, const struct ls_own_hooks *h)
+{
+	w->hooks = *h;
+}
+
+/* ---- the slot -------------------------------------------------------------*/
+
+/* (5), (6) */
+static enum ls_rc
+may_write(struct ls_own *w, struct ls_err *e)
+{
+	uint64_t now = ls_sys->mono_ns();
+
+	if (w->failed.rc != LS_OK) {
+		if (e != NULL)
+			*e = w->failed;
+		return w->failed.rc;
+	}
+	if (w->last != NULL && w->last->state == REC_DOUBT) {
+		(void)ls_err_set(e, LS_EAGAIN,
+		    "the last commit is not settled yet: %s", w->problem.msg);
+		return LS_EAGAIN;
+	}
+	if (w->first == NULL)
+		return LS_OK;
+	if (ls_journal_size(w->j) > w->max_bytes)
+		return ls_err_set(e, LS_ENOSPC,
+		    "the write buffer %s holds %llu bytes that the store has "
+		    "not: %s",
+		    w->path, (unsigned long long)ls_journal_size(w->j),
+		    w->problem.msg);
+	if (w->failing_ns != 0 && now - w->failing_ns > w->max_age_ns &&
+	    now - w->waiting_ns > w->max_age_ns)
+		return ls_err_set(e, LS_ETIMEOUT,
+		    "transactions wait for the store for too long: %s",
+		    w->problem.msg);
+	return LS_OK;
+}
+
+static enum ls_rc
+ask_hook(struct ls_own *w, struct ls_err *e)
+{
+	struct ls_call c = { NULL, ls_sys->mono_ns() + HOOK_SECONDS * LS_SEC };
+	enum ls_rc rc;
+
+	if (w->hooks.may_write == NULL)
+		return LS_OK;
+	(void)pthread_mutex_lock(&w->push);
+	rc = w->allowed ? LS_OK : w->hooks.may_write(w->hooks.arg, &c, e);
+	w->allowed = rc == LS_OK;
+	(void)pthread_mutex_unlock(&w->push);
+	return rc;
+}
+
+static bool
+is_newest(struct ls_own *w, const struct ls_ver *base)
+{
+	struct ls_ver *v = ls_vdb_newest(w->d);
+	bool yes = v->content == base->content;
+
+	ls_ver_unref(v);
+	return yes;
+}
+
+static enum ls_rc
+changed(struct ls_err *e)
+{
+	return ls_err_set(e, LS_ECHANGED,
+	    "the database was changed after this transaction began");
+}
+
+enum ls_rc
+ls_own_reserve(struct ls_own *w, const void *who, const struct ls_ver *base,
+    struct ls_err *e)
+{
+	enum ls_rc rc = attach_once(w, e);
+
+	if (rc != LS_OK || (rc = ask_hook(w, e)) != LS_OK)
+		return rc;
+	ls_vdb_lock(w->d);
+	if (w->writer != NULL && w->writer != who)
+		rc = ls_err_set(e, LS_EBUSY, "another connection is writing");
+	else if ((rc = may_write(w, e)) == LS_OK && !is_newest(w, base))
+		rc = changed(e);
+	if (rc == LS_OK)
+		w->writer = who;
+	ls_vdb_unlock(w->d);
+	return rc;
+}
+
+void
+ls_own_release(struct ls_own *w, const void *who)
+{
+	ls_vdb_lock(w->d);
+	if (w->writer == who)
+		w->writer = NULL;
+	ls_vdb_unlock(w->d);
+}
+
+/* ---- phases ---------------------------------------------------------------*/
+
+static enum ls_rc
+prepare_locked(struct ls_own *w, const struct ls_own_txn *t, struct ls_rec *r,
+    struct ls_err *e)
+{
+	struct ls_ver *stored = ls_vdb_stored(w->d), *newest;
+	struct ls_jbase base = ls_own_base(stored);
+	struct ls_ver *v = NULL;
+	enum ls_rc rc = may_write(w, e);
+
+	ls_ver_unref(stored);
+	if (rc != LS_OK)
+		return rc;
+	if (!is_newest(w, t->base))
+		return changed(e);
+	if (ls_journal_file(w->j) == NULL &&
+	    (rc = ls_journal_begin(w->j, &base, NULL, 0, e)) != LS_OK)
+		return rc;
+	rc = ls_journal_append(w->j, &r->j, t->super, t->page, t->arg, e);
+	if (rc != LS_OK)
+		return rc;
+	newest = ls_vdb_newest(w->d);
+	if ((rc = rec_open(w, r, e)) == LS_OK)
+		rc = put_over(w, newest, r, &v, e);
+	ls_ver_unref(newest);
+	if (rc != LS_OK) {
+		if (ls_journal_undo(w->j, &r->j, &w->failed) != LS_OK)
+			(void)ls_err_wrap(&w->failed, w->failed.rc,
+			    "a transaction cannot be taken back");
+		return rc;
+	}
+	v->content = ls_vdb_content(w->d);
+	w->prepared = v;
+	w->prepared_seq = r->j.seq;
+	r->state = REC_PREPARED;
+	append(w, r);
+	return LS_OK;
+}
+
+static void
+undo_locked(struct ls_own *w, struct ls_rec *r)
+{
+	struct ls_err e = { 0 };
+
+	if (ls_journal_undo(w->j, &r->j, &e) != LS_OK) {
+		(void)ls_err_wrap(
+		    &e, e.rc, "a transaction cannot be taken back");
+		w->failed = e;
+	}
+	if (w->sealed >= r->j.seq)
+		w->sealed = 0;
+	forget_prepared(w);
+	ls_own_drop(w, r, UINT64_MAX); /* it is the last one */
+}
+
+/* Interval 0: the store has it before COMMIT returns. */
+static enum ls_rc
+push_now(struct ls_own *w, uint64_t seq, struct ls_err *e)
+{
+	struct ls_call c = { &w->cancel,
+		ls_sys->mono_ns() + FINISH_SECONDS * LS_SEC };
+	struct ls_rec *r;
+	bool maybe;
+	enum ls_rc rc;
+
+	(void)pthread_mutex_lock(&w->push);
+	rc = ls_push_upto(w, seq, &c, e);
+	maybe = rc != LS_OK && rc != LS_EFENCED && w->u != NULL &&
+		ls_uploader_maybe(w->u);
+	ls_vdb_lock(w->d);
+	if (rc != LS_OK && (r = rec_of(w, seq)) != NULL) {
+		if (maybe) {
+			r->state = REC_DOUBT;
+			forget_prepared(w);
+			rc = LS_EAGAIN;
+			ls_push_start(w);
+		} else {
+			undo_locked(w, r);
+		}
+	}
+	ls_vdb_unlock(w->d);
+	(void)pthread_mutex_unlock(&w->push);
+	return rc;
+}
+
+enum ls_rc
+ls_own_prepare(
+    struct ls_own *w, const void *who, struct ls_own_txn *t, struct ls_err *e)
+{
+	struct ls_rec *r = ls_zalloc(sizeof *r);
+	bool now;
+	enum ls_rc rc;
+
+	if (r == NULL) {
+		ls_free(t->pgno);
+		return ls_err_nomem(e);
+	}
+	ls_vdb_lock(w->d);
+	assert(w->writer == who);
+	(void)who;
+	now = w->interval_ns == 0;
+	r->j = (struct ls_jrec){ .seq = w->seq + 1,
+		.page_size = t->page_size,
+		.commit = t->commit,
+		.timestamp_ms = ls_now_ms(),
+		.store_decides = now,
+		.n = t->n,
+		.pgno = t->pgno };
+	rc = prepare_locked(w, t, r, e);
+	if (rc == LS_OK)
+		t->seq = ++w->seq;
+	else
+		rec_free(w, r);
+	ls_vdb_unlock(w->d);
+	return rc == LS_OK && now ? push_now(w, t->seq, e) : rc;
+}
+
+enum ls_rc
+ls_own_flush(struct ls_own *w, struct ls_err *e)
+{
+	enum ls_rc rc = LS_OK;
+
+	ls_vdb_lock(w->d);
+	if (w->j != NULL)
+		rc = ls_journal_sync(w->j, e);
+	ls_vdb_unlock(w->d);
+	return rc;
+}
+
+enum ls_rc
+ls_own_commit(
+    struct ls_own *w, uint64_t seq, struct ls_ver **out, struct ls_err *e)
+{
+	struct ls_ver *stored;
+	struct ls_rec *r;
+	enum ls_rc rc = LS_OK;
+
+	ls_vdb_lock(w->d);
+	if (w->prepared == NULL || w->prepared_seq != seq) {
+		if (e != NULL)
+			*e = w->failed;
+		rc = LS_EFENCED;
+	} else if ((r = rec_of(w, seq)) != NULL) {
+		r->state = REC_COMMITTED;
+		stored = ls_vdb_stored(w->d);
+		ls_vdb_swap(w->d, stored, w->prepared);
+		ls_ver_unref(stored);
+		ls_push_start(w);
+	} /* else the store has it, and it is published */
+	if (rc == LS_OK)
+		*out = ls_ver_ref(w->prepared);
+	forget_prepared(w);
+	ls_vdb_unlock(w->d);
+	return rc;
+}
+
+void
+ls_own_undo(struct ls_own *w, uint64_t seq)
+{
+	struct ls_rec *r;
+
+	ls_vdb_lock(w->d);
+	r = rec_of(w, seq);
+	if (r != NULL && r->state == REC_PREPARED)
+		undo_locked(w, r);
+	else if (w->prepared_seq == seq)
+		forget_prepared(w); /* the store has it */
+	ls_vdb_unlock(w->d);
+}
+
+/* ---- from outside ---------------------------------------------------------*/
+
+enum ls_rc
+ls_own_push(
+    struct ls_own *w, uint64_t *txid, const struct ls_call *c, struct ls_err *e)
+{
+	struct ls_ver *v;
+	enum ls_rc rc;
+
+	(void)pthread_mutex_lock(&w->push);
+	rc = ls_push_upto(w, 0, c, e);
+	(void)pthread_mutex_unlock(&w->push);
+	if (rc == LS_OK && txid != NULL) {
+		v = ls_vdb_stored(w->d);
+		*txid = v->txid;
+		ls_ver_unref(v);
+	}
+	return rc;
+}
+
+enum ls_rc
+ls_own_forgive(struct ls_own *w, struct ls_err *e)
+{
+	bool failed;
+
+	(void)e;
+	(void)pthread_mutex_lock(&w->push);
+	ls_vdb_lock(w->d);
+	failed = w->failed.rc != LS_OK;
+	w->failed = (struct ls_err){ 0 };
+	w->problem = (struct ls_err){ 0 };
+	w->failing_ns = 0;
+	w->allowed = false;
+	if (failed)
+		w->synced = false;
+	ls_vdb_unlock(w->d);
+	(void)pthread_mutex_unlock(&w->push);
+	if (failed)
+		ls_vdb_look_now(w->d);
+	return LS_OK;
+}
+
+void
+ls_own_stats(struct ls_own *w, struct ls_own_stats *out)
+{
+	const struct ls_err *e;
+
+	ls_vdb_lock(w->d);
+	*out = w->n;
+	e = w->failed.rc != LS_OK ? &w->failed : &w->problem;
+	(void)snprintf(out->last_error, sizeof out->last_error, "%s", e->msg);
+	(void)snprintf(
+	    out->aside, sizeof out->aside, "%s", w->aside ? w->aside : "");
+	ls_vdb_unlock(w->d);
+}
+
+enum ls_rc
+ls_own_with_uploader(struct ls_own *w,
+    enum ls_rc (*fn)(void *arg, struct ls_uploader *u, const struct ls_call *c,
+	struct ls_err *e),
+    void *arg, const struct ls_call *c, struct ls_err *e)
+{
+	enum ls_rc rc = LS_OK;
+
+	(void)pthread_mutex_lock(&w->push);
+	if (w->u != NULL && w->synced)
+		rc = fn(arg, w->u, c, e);
+	(void)pthread_mutex_unlock(&w->push);
+	return rc;
+}
