@@ -1,8 +1,9 @@
 /* yaml.c -- a YAML text into rows' fields. The only file that knows libyaml.
  *
  * (1) BOUNDED. At most LS_CONFIG_MAX_BYTES of text; at most NODES nodes are
- *     visited, aliases counted each time; merges nest at most MERGES deep. The
- *     walk follows the rows, which nest four deep, so a cycle ends at a row.
+ *     visited, aliases counted each time; collections nest at most NESTED deep
+ *     (libyaml's time grows with the square), merges MERGES deep. The walk
+ *     follows the rows, which nest four deep, so a cycle ends at a row.
  *     (test: hostile_documents_are_refused)
  * (2) NO KEY IS LOST: unknown and doubled keys are errors with their line.
  *     (test: unknown_key_names_line_and_nearest)
@@ -17,7 +18,7 @@
 
 #include <yaml.h>
 
-enum { NODES = 200000, MERGES = 8, SLOTS = 2 * LS_MAP_ROWS };
+enum { NODES = 200000, NESTED = 64, MERGES = 8, SLOTS = 2 * LS_MAP_ROWS };
 
 struct walk {
 	const char *name;
@@ -404,6 +405,39 @@ only_document(yaml_parser_t *y, const char *name, struct ls_err *e)
 	return rc;
 }
 
+/* The parser's own view of the text, ended where it nests too deep. */
+static enum ls_rc
+check_depth(const char *name, struct ls_span text, struct ls_err *e)
+{
+	yaml_parser_t y;
+	enum ls_rc rc = LS_OK;
+	int depth = 0;
+
+	if (!yaml_parser_initialize(&y))
+		return ls_err_nomem(e);
+	yaml_parser_set_input_string(&y, text.p, text.n);
+	for (bool end = false; !end && rc == LS_OK;) {
+		yaml_event_t v;
+
+		if (!yaml_parser_parse(&y, &v))
+			break; /* the loader tells it better */
+		end = v.type == YAML_STREAM_END_EVENT;
+		if (v.type == YAML_MAPPING_START_EVENT ||
+		    v.type == YAML_SEQUENCE_START_EVENT)
+			depth++;
+		else if (v.type == YAML_MAPPING_END_EVENT ||
+			 v.type == YAML_SEQUENCE_END_EVENT)
+			depth--;
+		if (depth > NESTED)
+			rc = ls_err_set(e, LS_EINVALID,
+			    "%s:%d: lists and mappings nest deeper than %d",
+			    name, (int)v.start_mark.line + 1, NESTED);
+		yaml_event_delete(&v);
+	}
+	yaml_parser_delete(&y);
+	return rc;
+}
+
 enum ls_rc
 ls_raw_read(
     struct ls_raw *raw, const char *name, struct ls_span text, struct ls_err *e)
@@ -417,10 +451,13 @@ ls_raw_read(
 	if (text.n > LS_CONFIG_MAX_BYTES)
 		return ls_err_set(e, LS_ERANGE, "%s: larger than %d bytes",
 		    name, LS_CONFIG_MAX_BYTES);
+	if (text.n == 0)
+		text = LS_SPAN_STR("");
+	if ((rc = check_depth(name, text, e)) != LS_OK)
+		return rc;
 	if (!yaml_parser_initialize(&y))
 		return ls_err_nomem(e);
-	yaml_parser_set_input_string(
-	    &y, text.n ? text.p : (const uint8_t *)"", text.n);
+	yaml_parser_set_input_string(&y, text.p, text.n);
 	if (!yaml_parser_load(&y, &doc)) {
 		rc = parser_error(&y, name, e);
 		yaml_parser_delete(&y);
