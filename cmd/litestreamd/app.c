@@ -49,7 +49,7 @@ from_config(struct app_source *s, const char *path, const char *config,
 
 	if (rc != LS_OK)
 		return rc;
-	s->db = ls_config_find_db(&s->cfg, path);
+	s->db = ls_config_resolve(&s->cfg, path);
 	if (s->db != NULL) {
 		s->place = &s->db->place;
 		return LS_OK;

@@ -47,6 +47,10 @@ cmd_databases(int argc, char **argv)
 		return rc;
 	if (app_config(config, no_expand, &cfg, &e) != LS_OK)
 		return cli_fail(&e);
+	if (ls_config_add_members(&cfg, &e) != LS_OK) {
+		ls_config_fini(&cfg);
+		return cli_fail(&e);
+	}
 	if (json) {
 		rc = app_json_print(as_json(&cfg));
 	} else {

@@ -184,7 +184,7 @@ find_meta(const char *path, const char *config, bool no_expand, char **meta,
 	}
 	if (rc != LS_OK)
 		return rc;
-	db = ls_config_find_db(&cfg, path);
+	db = ls_config_resolve(&cfg, path);
 	if (db == NULL && asked) {
 		rc = ls_err_set(
 		    e, LS_ENOTFOUND, "database not found in config: %s", path);

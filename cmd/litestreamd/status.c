@@ -107,6 +107,10 @@ cmd_status(int argc, char **argv)
 		return rc;
 	if (app_config(config, no_expand, &cfg, &e) != LS_OK)
 		return cli_fail(&e);
+	if (ls_config_add_members(&cfg, &e) != LS_OK) {
+		ls_config_fini(&cfg);
+		return cli_fail(&e);
+	}
 	only = n > 0 ? abs = ls_config_expand_path(rest[0]) : NULL;
 	if (n > 0 && abs == NULL)
 		rc = cli_error(NULL, "out of memory");

@@ -52,10 +52,20 @@ ls_db_config_fini(struct ls_db_config *db)
 {
 	ls_free(db->path);
 	ls_free(db->meta_path);
-	ls_free(db->replica_url);
 	ls_place_fini(&db->place);
 	*db = (struct ls_db_config){ 0 };
 	ls_place_init(&db->place);
+}
+
+void
+ls_dir_config_fini(struct ls_dir_config *d)
+{
+	ls_free(d->dir);
+	ls_free(d->pattern);
+	ls_free(d->meta_path);
+	ls_free(d->meta_dir);
+	ls_db_config_fini(&d->db);
+	*d = (struct ls_dir_config){ 0 };
 }
 
 static void
@@ -101,6 +111,9 @@ ls_config_fini(struct ls_config *cfg)
 	for (size_t i = 0; i < cfg->n_dbs; i++)
 		ls_db_config_fini(&cfg->dbs[i]);
 	ls_free(cfg->dbs);
+	for (size_t i = 0; i < cfg->n_dirs; i++)
+		ls_dir_config_fini(&cfg->dirs[i]);
+	ls_free(cfg->dirs);
 	for (size_t i = 0; i < cfg->n_warnings; i++)
 		ls_free(cfg->warnings[i].text);
 	ls_free(cfg->warnings);

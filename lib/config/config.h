@@ -38,10 +38,20 @@ struct ls_db_config {
 
 	/* ---- its replica ------------------------------------------------*/
 	struct ls_place place;	    /* settled (ls_place_settle) */
-	char *replica_url;	    /* as given, or NULL */
 	int64_t sync_interval_ns;   /* > 0 */
 	int64_t max_sync_ltx_files; /* 0 = no limit */
 	bool auto_recover;
+};
+
+/* A `dir` entry: every database in it is replicated, to a place of its own. */
+struct ls_dir_config {
+	int line;
+	char *dir;	 /* absolute */
+	char *pattern;	 /* of the name, as for a shell */
+	char *meta_path; /* base of the local state, or NULL: beside it */
+	char *meta_dir;	 /* another form of it, or NULL */
+	bool recursive, watch;
+	struct ls_db_config db; /* settings of each; place.path: the base */
 };
 
 struct ls_config_warning {
@@ -53,6 +63,8 @@ struct ls_config {
 	char *file; /* that it was read from, or NULL */
 	struct ls_db_config *dbs;
 	size_t n_dbs;
+	struct ls_dir_config *dirs;
+	size_t n_dirs;
 
 	struct {
 		bool enabled;
@@ -105,9 +117,38 @@ enum ls_rc ls_db_config_from_url(const char *db_path, const char *url,
     struct ls_db_config *db, struct ls_err *e) LS_MUST_CHECK;
 void ls_db_config_fini(struct ls_db_config *db);
 
+/* ---- dir entries -----------------------------------------------------------*/
+
+void ls_dir_config_fini(struct ls_dir_config *d);
+/* May the file at this absolute path be one of the entry's databases? Its name
+ * and place say so; whether it is a database is the caller's to see. */
+bool ls_dir_fits(const struct ls_dir_config *d, const char *path);
+/* A folder of our own, by its name: nothing in it is a database. */
+bool ls_dir_own(const char *name);
+/* Settings of the database at path, which must fit. Gives *out. */
+enum ls_rc ls_dir_member(const struct ls_dir_config *d, const char *path,
+    struct ls_db_config *out, struct ls_err *e) LS_MUST_CHECK;
+/* Call fn for everything in a folder but folders of our own. */
+typedef enum ls_rc ls_dir_fn(
+    void *arg, const char *path, bool is_dir, struct ls_err *e);
+enum ls_rc ls_dir_list(
+    const char *dir, ls_dir_fn *fn, void *arg, struct ls_err *e) LS_MUST_CHECK;
+/* Add the databases that are there now to cfg->dbs, or the one at path. Not for
+ * a process that has databases open: they are read by descriptors of its own,
+ * and closing those ends SQLite's locks. */
+enum ls_rc ls_config_add_members(
+    struct ls_config *cfg, struct ls_err *e) LS_MUST_CHECK;
+enum ls_rc ls_config_add_member(struct ls_config *cfg,
+    const struct ls_dir_config *d, const char *path,
+    struct ls_err *e) LS_MUST_CHECK;
+
 /* The entry of a path (expanded first), borrowed, or NULL. */
 const struct ls_db_config *ls_config_find_db(
     const struct ls_config *cfg, const char *path);
+/* The same, and a path that fits a dir entry gets one (the file need not be
+ * there). */
+const struct ls_db_config *ls_config_resolve(
+    struct ls_config *cfg, const char *path);
 /* Log the warnings through ls_warn. */
 void ls_config_log_warnings(const struct ls_config *cfg);
 

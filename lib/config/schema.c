@@ -222,12 +222,18 @@ static const struct ls_row db_rows[] = {
 	    .doc = "local state older than the replica: resync (publish the "
 		   "difference on top) or stop" },
 	SUB("snapshot", &map_db_snapshot, "see the top level"),
-	/* Read so that a dir entry is told from a mistake; see settle.c. */
-	ROW(D, "dir", LS_O_STR, dir, NULL, NULL),
-	ROW(D, "pattern", LS_O_STR, pattern, NULL, NULL),
-	ROW(D, "recursive", LS_O_BOOL, recursive, NULL, NULL),
-	ROW(D, "watch", LS_O_BOOL, watch, NULL, NULL),
-	ROW(D, "meta-dir", LS_O_STR, meta_dir, NULL, NULL),
+	ROW(D, "dir", LS_O_STR, dir, NULL,
+	    "instead of path: every database in this folder; each is "
+	    "replicated "
+	    "below the replica's path"),
+	ROW(D, "pattern", LS_O_STR, pattern, NULL,
+	    "with dir: what their names look like (*.db)"),
+	ROW(D, "recursive", LS_O_BOOL, recursive, "false",
+	    "with dir: in the folders below it too"),
+	ROW(D, "watch", LS_O_BOOL, watch, "false",
+	    "with dir: those that come and go later too"),
+	ROW(D, "meta-dir", LS_O_STR, meta_dir, NULL,
+	    "with dir: a folder for the local state of all"),
 	LEGACY("max-checkpoint-page-count", "truncate-page-n works"),
 };
 const struct ls_map ls_map_db = MAP("dbs[].", db_rows);

@@ -128,6 +128,10 @@ enum ls_rc ls_config_warn(struct ls_config *cfg, int line, struct ls_err *e,
 enum ls_rc ls_expand_env(
     struct ls_span text, struct ls_buf *out, struct ls_err *e) LS_MUST_CHECK;
 
+/* ---- dirs.c --------------------------------------------------------------*/
+
+bool ls_pattern_ok(const char *pattern);
+
 /* ---- settle.c ------------------------------------------------------------*/
 
 /* Check and settle everything read; moves the databases into raw->cfg. */

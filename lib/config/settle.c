@@ -105,13 +105,10 @@ check_entry(const struct ls_raw_db *d, size_t n, struct ls_err *e)
 	if (what != NULL)
 		return ls_err_set(
 		    e, LS_EINVALID, "database config #%zu: %s", n + 1, what);
-	if (d->dir != NULL)
-		return ls_err_hint(e,
-		    ls_err_set(e, LS_EUNSUPPORTED,
-			"database config #%zu: 'dir' (directory replication) "
-			"is not supported yet",
-			n + 1),
-		    "list each database with 'path'");
+	if (d->dir != NULL && !ls_pattern_ok(d->pattern))
+		return ls_err_set(e, LS_EINVALID,
+		    "database config #%zu: syntax error in pattern \"%s\"",
+		    n + 1, d->pattern);
 	return LS_OK;
 }
 
@@ -162,6 +159,34 @@ settle_paths(struct ls_db_config *db, struct ls_err *e)
 	ls_free(db->meta_path);
 	db->meta_path = meta;
 	return LS_OK;
+}
+
+static enum ls_rc
+expand(char **path, struct ls_err *e)
+{
+	char *abs;
+
+	if (*path == NULL)
+		return LS_OK;
+	if ((abs = ls_config_expand_path(*path)) == NULL)
+		return ls_err_nomem(e);
+	ls_free(*path);
+	*path = abs;
+	return LS_OK;
+}
+
+static enum ls_rc
+settle_dir(struct ls_raw_db *d, struct ls_err *e)
+{
+	enum ls_rc rc;
+
+	if (d->dir[0] == '\0')
+		return ls_err_set(e, LS_EINVALID, "'dir' is empty");
+	d->db.restore_if_db_not_exists = false; /* as upstream */
+	if ((rc = expand(&d->dir, e)) != LS_OK ||
+	    (rc = expand(&d->db.meta_path, e)) != LS_OK)
+		return rc;
+	return expand(&d->meta_dir, e);
 }
 
 static enum ls_rc
@@ -233,15 +258,16 @@ ls_raw_settle_db(
 	struct ls_raw_replica *r = &d->replica;
 
 	if ((rc = check_entry(d, n, e)) != LS_OK ||
-	    (rc = settle_paths(db, e)) != LS_OK ||
+	    (rc = d->dir ? settle_dir(d, e) : settle_paths(db, e)) != LS_OK ||
 	    (rc = settle_limits(db, e)) != LS_OK)
 		return rc;
 	if ((rc = check_replica_count(d, e)) != LS_OK ||
 	    (rc = settle_replica(raw, r, e)) != LS_OK)
-		return ls_err_wrap(e, rc, "database %s", db->path);
+		return ls_err_wrap(
+		    e, rc, "database %s", d->dir ? d->dir : db->path);
 	ls_place_fini(&db->place);
 	db->place = r->place;
-	db->replica_url = r->url;
+	ls_free(r->url);
 	db->sync_interval_ns = r->sync_interval_ns;
 	db->max_sync_ltx_files = r->max_sync_ltx_files;
 	db->auto_recover = r->auto_recover == LS_YES;
@@ -315,6 +341,21 @@ refuse_sharing(const struct ls_config *cfg, const char *name, struct ls_err *e)
 	return rc;
 }
 
+static void
+move_dir(struct ls_raw_db *d, struct ls_dir_config *to)
+{
+	*to = (struct ls_dir_config){ .line = d->db.line,
+		.dir = d->dir,
+		.pattern = d->pattern,
+		.meta_path = d->db.meta_path,
+		.meta_dir = d->meta_dir,
+		.recursive = d->recursive,
+		.watch = d->watch,
+		.db = d->db };
+	to->db.meta_path = NULL;
+	d->dir = d->pattern = d->meta_dir = NULL;
+}
+
 enum ls_rc
 ls_raw_settle(struct ls_raw *raw, const char *name, struct ls_err *e)
 {
@@ -325,7 +366,8 @@ ls_raw_settle(struct ls_raw *raw, const char *name, struct ls_err *e)
 		return ls_err_wrap(e, rc, "%s", name);
 	if (raw->n_dbs > 0) {
 		cfg->dbs = ls_zalloc(raw->n_dbs * sizeof cfg->dbs[0]);
-		if (cfg->dbs == NULL)
+		cfg->dirs = ls_zalloc(raw->n_dbs * sizeof cfg->dirs[0]);
+		if (cfg->dbs == NULL || cfg->dirs == NULL)
 			return ls_err_nomem(e);
 	}
 	for (size_t i = 0; i < raw->n_dbs; i++) {
@@ -336,7 +378,10 @@ ls_raw_settle(struct ls_raw *raw, const char *name, struct ls_err *e)
 			return ls_err_wrap(e, rc, "%s:%d", name,
 			    d->has_replica || d->n_replicas ? d->replica.line
 							    : d->db.line);
-		cfg->dbs[cfg->n_dbs++] = d->db;
+		if (d->dir != NULL)
+			move_dir(d, &cfg->dirs[cfg->n_dirs++]);
+		else
+			cfg->dbs[cfg->n_dbs++] = d->db;
 		d->db = (struct ls_db_config){ 0 };
 		ls_place_init(&d->db.place);
 	}

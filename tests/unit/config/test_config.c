@@ -204,8 +204,6 @@ TEST(later_is_refused)
 	refuses("compression: zstd\n", "comes with a later version");
 	refuses("age: {recipients: [x]}\n", "age encryption is not currently "
 					    "supported");
-	refuses("dbs:\n- dir: /d\n  pattern: '*.db'\n  replica: {path: /r}\n",
-	    "'dir' (directory replication) is not supported yet");
 	refuses("dbs:\n- path: /d\n  replica: {type: sftp, host: h}\n",
 	    "dbs[].replica.host is not supported yet");
 	CHECK(parse("addr: ''\nage: {recipients: []}\n", NULL) == LS_OK);

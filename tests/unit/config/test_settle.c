@@ -121,7 +121,6 @@ TEST(replicas_inherit_from_the_top_level)
 	CHECK_STR(d->place.region, "x-1");
 	CHECK_EQ(d->place.sign_payload, LS_NO);
 	CHECK_EQ(d->place.fencing, LS_FENCING_OFF);
-	CHECK_STR(d->replica_url, "s3://own/q?region=x-1");
 	ls_config_fini(&cfg);
 }
 
