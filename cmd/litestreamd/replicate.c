@@ -338,7 +338,7 @@ say_start(struct run *r)
 		LS_S("level",
 		    r->cfg.logging.level ? r->cfg.logging.level : "")));
 	ls_config_log_warnings(&r->cfg);
-	if (r->cfg.n_dbs == 0)
+	if (r->cfg.n_dbs == 0 && r->cfg.n_dirs == 0)
 		ls_error("no databases specified in configuration", NULL);
 	for (size_t i = 0; i < r->cfg.n_dbs; i++) {
 		const struct ls_db_config *db = &r->cfg.dbs[i];

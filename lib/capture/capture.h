@@ -178,6 +178,11 @@ enum ls_rc ls_view_snapshot(struct ls_view *v, ls_sink *sink, void *arg,
 enum ls_rc ls_capture_park(
     struct ls_capture *c, struct ls_err *e) LS_MUST_CHECK;
 
+/* Is there a SQLite database at path, by its header? An empty file is none. Read
+ * through SQLite's own VFS: a descriptor of ours on a file that this process
+ * has open, under whatever name, would end SQLite's locks when it is closed. */
+bool ls_capture_is_db(const char *path);
+
 /* Local state without opening the database, for `status` and `reset`. */
 struct ls_capture_status {
 	uint64_t txid;	   /* newest local L0, 0 = none */

@@ -17,6 +17,8 @@
  * Not here: what is done with any of it (guard.c, checkpoint.c, view.c). */
 #include "capture/shim.h"
 
+#include "capture/capture.h"
+
 #include "base/bytes.h"
 #include "base/sys.h"
 
@@ -330,4 +332,35 @@ void
 ls_shim_give_write(sqlite3_file *f)
 {
 	(void)raw_lock(f, SLOT_WRITE, 1, UNLOCK_X);
+}
+
+bool
+ls_capture_is_db(const char *path)
+{
+	sqlite3_vfs *unix_vfs = sqlite3_vfs_find(NULL);
+	sqlite3_filename name = NULL;
+	sqlite3_file *f = NULL;
+	struct stat st;
+	char head[16];
+	int flags = 0;
+	bool yes = false;
+
+	/* A pipe would block the open. */
+	if (unix_vfs == NULL || ls_sys->stat(path, &st) != 0 ||
+	    !S_ISREG(st.st_mode) || (size_t)st.st_size < sizeof head)
+		return false;
+	f = ls_zalloc((size_t)unix_vfs->szOsFile);
+	name = sqlite3_create_filename(path, "", "", 0, NULL);
+	if (f != NULL && name != NULL &&
+	    unix_vfs->xOpen(unix_vfs, name, f,
+		SQLITE_OPEN_READONLY | SQLITE_OPEN_MAIN_DB,
+		&flags) == SQLITE_OK)
+		yes = f->pMethods->xRead(f, head, (int)sizeof head, 0) ==
+			  SQLITE_OK &&
+		      memcmp(head, "SQLite format 3", sizeof head) == 0;
+	if (f != NULL && f->pMethods != NULL)
+		(void)f->pMethods->xClose(f);
+	sqlite3_free_filename(name);
+	ls_free(f);
+	return yes;
 }

@@ -11,15 +11,6 @@
 #include <stdio.h>
 #include <time.h>
 
-struct ls_db *
-ls_daemon_find(struct ls_daemon *d, const char *path)
-{
-	for (size_t i = 0; i < d->n; i++)
-		if (strcmp(d->db[i]->conf.path, path) == 0)
-			return d->db[i];
-	return NULL;
-}
-
 size_t
 ls_daemon_count(struct ls_daemon *d)
 {
@@ -250,7 +241,7 @@ ls_daemon_start_db(struct ls_daemon *d, const char *path, uint64_t *txid,
 	} else if (db->goal == LS_GOAL_RUN) {
 		*already = true;
 		*txid = db->newest;
-	} else if (!db->closed) {
+	} else if (!db->closed || db->leaving) {
 		rc = ls_err_set(e, LS_EBUSY, "database is stopping: %s", path);
 	} else if (d->stopping) {
 		rc = ls_err_set(e, LS_EINVALID, "the daemon is stopping");
@@ -285,24 +276,35 @@ ls_daemon_register(struct ls_daemon *d, const char *path, const char *url,
 	if (d->stopping && !*already)
 		rc = ls_err_set(e, LS_EINVALID, "the daemon is stopping");
 	else if (!*already)
-		rc = ls_daemon_add(d, &conf, e);
+		rc = ls_daemon_add(d, &conf, NULL, LS_FROM_API, e);
 	ls_daemon_wake(d);
 	(void)pthread_mutex_unlock(&d->mu);
 	ls_db_config_fini(&conf); /* empty when it was taken */
 	return rc;
 }
 
-static void
-remove_db(struct ls_daemon *d, struct ls_db *db)
+bool
+ls_db_is_lent(const struct ls_db *db)
 {
+	return db->local_lent || db->remote_lent || db->snap_lent ||
+	       db->maint_lent;
+}
+
+void
+ls_daemon_remove(struct ls_db *db)
+{
+	struct ls_daemon *d = db->d;
 	size_t i = 0;
 
 	ls_timer_clear(&d->timers, &db->local_timer);
 	ls_timer_clear(&d->timers, &db->remote_timer);
 	ls_timer_clear(&d->timers, &db->maint_timer);
 	ls_slot_forget(db);
+	ls_unclaim(db);
+	ls_index_remove(d, db);
 	d->unlooked -= !db->looked;
-	ls_watch_forget(d->watch, db->conf.path, db);
+	d->polled_n -= db->polled;
+	ls_watch_forget(d->watch, db);
 	for (struct ls_db **p = &d->returned; *p != NULL;
 	     p = &(*p)->next_returned)
 		if (*p == db) {
@@ -337,9 +339,9 @@ ls_daemon_unregister(struct ls_daemon *d, const char *path,
 			    "database was started again: %s", path);
 			break;
 		}
-		if (db->waiters == 0 && !db->local_lent && !db->remote_lent &&
-		    !db->snap_lent && !db->maint_lent) {
-			remove_db(d, db);
+		/* One that leaves anyway is removed by the scheduler. */
+		if (!db->leaving && db->waiters == 0 && !ls_db_is_lent(db)) {
+			ls_daemon_remove(db);
 			break;
 		}
 		if ((rc = wait_changed(d, deadline_ns, e)) != LS_OK)

@@ -14,6 +14,7 @@
 #include "base/bytes.h"
 #include "daemon/notify.h"
 #include "daemon/stop.h"
+#include "daemon/tree.h"
 
 #include <errno.h>
 #include <signal.h>
@@ -27,6 +28,7 @@ enum {
 	TICK_MS = 250,
 	TORN_MS = 10,
 	SLOW_SEC = 2,
+	SWEEP_SEC = 60,
 	MANY = 100 /* databases: enough to save where it can be saved */
 };
 
@@ -71,7 +73,8 @@ make_parts(struct ls_daemon *d, struct ls_err *e)
 }
 
 enum ls_rc
-ls_daemon_add(struct ls_daemon *d, struct ls_db_config *conf, struct ls_err *e)
+ls_daemon_add(struct ls_daemon *d, struct ls_db_config *conf,
+    struct ls_tree *tree, enum ls_origin from, struct ls_err *e)
 {
 	struct ls_db *db = NULL;
 	enum ls_rc rc;
@@ -93,11 +96,33 @@ ls_daemon_add(struct ls_daemon *d, struct ls_db_config *conf, struct ls_err *e)
 		d->db = v;
 		d->cap = cap;
 	}
+	if ((rc = ls_index_add(d, db, e)) != LS_OK) {
+		ls_db_free(db);
+		return rc;
+	}
+	db->tree = tree;
+	db->origin = from;
 	d->db[d->n++] = db;
 	d->unlooked++;
 	ls_db_due_local(db, 0);
 	ls_db_due_remote(db, 0);
 	return LS_OK;
+}
+
+static enum ls_rc
+add_all(struct ls_daemon *d, struct ls_config *cfg, struct ls_err *e)
+{
+	enum ls_rc rc = LS_OK;
+
+	for (size_t i = 0; rc == LS_OK && i < cfg->n_dbs; i++)
+		rc = ls_daemon_add(d, &cfg->dbs[i], NULL, LS_FROM_CONFIG, e);
+	for (size_t i = 0; rc == LS_OK && i < cfg->n_dirs; i++) {
+		struct ls_tree *t;
+
+		if ((rc = ls_tree_add(d, &cfg->dirs[i], &t, e)) == LS_OK)
+			rc = ls_tree_first(t, e);
+	}
+	return rc;
 }
 
 enum ls_rc
@@ -114,6 +139,9 @@ ls_daemon_new(struct ls_config *cfg, const struct ls_daemon_opts *o,
 	d->net = net;
 	d->wake_fd = d->poll_fd = d->cancel.fd = -1;
 	d->started_ns = ls_sys->wall_ns();
+	d->looks_tail = &d->looks;
+	d->looks_due_ns = UINT64_MAX;
+	d->tree_work.run = ls_tree_step;
 	ls_slots_init(d, o->files);
 	(void)pthread_mutex_init(&d->mu, NULL);
 	(void)pthread_condattr_init(&attr);
@@ -122,15 +150,16 @@ ls_daemon_new(struct ls_config *cfg, const struct ls_daemon_opts *o,
 	(void)pthread_condattr_destroy(&attr);
 	d->cfg = *cfg; /* the scalars; strings and databases stay cfg's */
 	d->cfg.dbs = NULL;
-	d->cfg.n_dbs = 0;
+	d->cfg.dirs = NULL;
+	d->cfg.n_dbs = d->cfg.n_dirs = 0;
 	rc = make_parts(d, e);
-	for (size_t i = 0; rc == LS_OK && i < cfg->n_dbs; i++)
-		rc = ls_daemon_add(d, &cfg->dbs[i], e);
+	if (rc == LS_OK)
+		rc = add_all(d, cfg, e);
 	if (rc != LS_OK) {
 		ls_daemon_free(d);
 		return rc;
 	}
-	cfg->n_dbs = 0;
+	cfg->n_dbs = cfg->n_dirs = 0;
 	*out = d;
 	return LS_OK;
 }
@@ -144,6 +173,8 @@ ls_daemon_free(struct ls_daemon *d)
 	for (size_t i = 0; i < d->n; i++)
 		ls_db_free(d->db[i]);
 	ls_free(d->db);
+	ls_trees_free(d);
+	ls_index_fini(&d->index);
 	ls_timers_fini(&d->timers);
 	ls_watch_free(d->watch);
 	ls_cancel_fini(&d->cancel);
@@ -283,16 +314,28 @@ stir(struct ls_db *db, uint64_t now)
 static void
 on_event(void *arg, void *owner)
 {
-	struct ls_daemon *d = arg;
 	struct ls_db *db = owner;
 
-	(void)d;
+	(void)arg;
 	/* The one-shot watch is gone now; it is armed again when the step that
 	 * this makes due has ended, so that a busy database wakes us once a
 	 * step and not once a write. */
 	db->stirred = true;
 	db->armed = false;
 	stir(db, ls_sys->mono_ns());
+}
+
+/* mu held. */
+static void
+read_events(struct ls_daemon *d)
+{
+	const struct ls_watch_fns fns = { on_event, ls_tree_event, d };
+
+	ls_watch_read(d->watch, &fns);
+	if (ls_watch_full(d->watch))
+		ls_warn("fs.inotify.max_user_watches is used up: folders are "
+			"watched instead of files",
+		    NULL);
 }
 
 void
@@ -306,20 +349,34 @@ ls_db_returned(struct ls_db *db)
 }
 
 static void
+poll_instead(struct ls_daemon *d, struct ls_db *db, const struct ls_err *e)
+{
+	db->polled = true;
+	d->polled_n++;
+	if (!d->poll_said)
+		ls_warn(
+		    e->rc == LS_ENOSPC
+			? "fs.inotify.max_user_watches is used up: looking at "
+			  "the rest every second instead"
+			: "cannot watch the folder, looking every second "
+			  "instead",
+		    LS_ATTRS(LS_S("db", db->name), LS_E(e)));
+	d->poll_said = true;
+}
+
+static void
 watch_folder(struct ls_daemon *d, struct ls_db *db)
 {
 	struct ls_err e = { 0 };
 
-	if (db->watch_refused)
+	if (db->polled)
 		return;
 	/* Each time: the folder may be another one now, or a link's target. */
 	db->watched = ls_watch_db(d->watch, db->conf.path, db, &e) == LS_OK;
 	if (db->watched && db->file != NULL)
 		db->watched = ls_watch_db(d->watch, db->file, db, &e) == LS_OK;
-	db->watch_refused = !db->watched && e.rc != LS_ENOTFOUND;
-	if (db->watch_refused)
-		ls_warn("cannot watch the folder, looking every second instead",
-		    LS_ATTRS(LS_S("db", db->name), LS_E(&e)));
+	if (!db->watched && e.rc != LS_ENOTFOUND)
+		poll_instead(d, db, &e);
 }
 
 /* Arm the watches of records that came back. What changed before the arming is
@@ -336,12 +393,39 @@ arm_returned(struct ls_daemon *d, uint64_t now)
 			continue;
 		watch_folder(d, db);
 		db->armed = ls_watch_arm(d->watch, ls_db_file(db), db);
-		if (!db->armed && db->watch_refused && !db->local_lent)
-			ls_db_due_local(db, now + LS_SEC);
 		if (db->hot ? !db->local_lent && ls_capture_changed(db->cap)
 			    : db->parked && ls_db_woke(db))
 			stir(db, now);
 	}
+}
+
+/* Those without a watch, and now and then all that are parked. mu held. */
+static void
+poll_parked(struct ls_daemon *d, uint64_t now)
+{
+	bool all = now >= d->sweep_ns;
+
+	if (!all && (d->polled_n == 0 || now < d->poll_ns))
+		return;
+	d->poll_ns = now + LS_SEC;
+	if (all)
+		d->sweep_ns = now + SWEEP_SEC * LS_SEC;
+	for (size_t i = 0; i < d->n; i++) {
+		struct ls_db *db = d->db[i];
+
+		if (db->parked && !db->local_lent && (all || db->polled) &&
+		    ls_db_woke(db))
+			stir(db, now);
+	}
+}
+
+static uint64_t
+poll_due(const struct ls_daemon *d, uint64_t now)
+{
+	uint64_t due =
+	    d->polled_n > 0 ? LS_MIN(d->poll_ns, d->sweep_ns) : d->sweep_ns;
+
+	return d->n == 0 ? UINT64_MAX : due > now ? due - now : 0;
 }
 
 static void
@@ -408,7 +492,7 @@ tick(struct ls_daemon *d, uint64_t now)
 static int
 timeout_ms(struct ls_daemon *d, uint64_t next_ns, uint64_t now)
 {
-	uint64_t ns = next_ns;
+	uint64_t ns = LS_MIN(next_ns, ls_trees_due(d, now));
 	uint64_t dog = ls_notify_watchdog_ns();
 
 	if (d->hot_n > 0)
@@ -419,8 +503,9 @@ timeout_ms(struct ls_daemon *d, uint64_t next_ns, uint64_t now)
 		ns = LS_MIN(ns, LS_SEC);
 	if (d->stopping)
 		ns = LS_MIN(ns, (d->n > MANY ? 5 : 100) * LS_MS);
-	if (d->crowd != NULL)
+	if (d->crowd != NULL || d->leaving != NULL)
 		ns = LS_MIN(ns, 50 * LS_MS);
+	ns = LS_MIN(ns, poll_due(d, now));
 	if (ns == UINT64_MAX)
 		return -1;
 	return (int)LS_MIN((ns + 999999) / 1000000, (uint64_t)3600000);
@@ -528,7 +613,7 @@ handle(struct ls_daemon *d, int fd)
 		d->poll_ready(d->poll_arg);
 	} else {
 		(void)pthread_mutex_lock(&d->mu);
-		ls_watch_read(d->watch, on_event, d);
+		read_events(d);
 		(void)pthread_mutex_unlock(&d->mu);
 	}
 }
@@ -557,8 +642,11 @@ loop(struct ls_daemon *d, int ep)
 		(void)pthread_mutex_lock(&d->mu);
 		/* A write before a stop was asked for is heard of before the
 		 * final step begins: db_local.c (5). */
-		ls_watch_read(d->watch, on_event, d);
+		read_events(d);
 		arm_returned(d, now);
+		poll_parked(d, now);
+		ls_trees_turn(d, now);
+		ls_leave_turn(d, now);
 		tick(d, now);
 		look_for_slow(d, now);
 		ls_slots_turn(d, now);

@@ -42,6 +42,9 @@ ls_db_free(struct ls_db *db)
 	ls_replica_free(db->replica);
 	ls_store_free(db->store);
 	ls_db_config_fini(&db->conf);
+	if (db->successor != NULL)
+		ls_db_config_fini(db->successor);
+	ls_free(db->successor);
 	ls_free(db->file);
 	ls_free(db);
 }

@@ -15,17 +15,35 @@
 #include "daemon/daemon.h"
 #include "daemon/pool.h"
 #include "daemon/timer.h"
+#include "daemon/tree.h"
 #include "daemon/watch.h"
 #include "replica/maint.h"
 #include "replica/replica.h"
 
 #include <pthread.h>
+#include <sys/stat.h>
 
 /* To be told whether a file was written since. */
 struct ls_file_mark {
 	int64_t mtime_ns; /* 0: there was none */
 	int64_t size;
 };
+
+/* index.c: a record's place in the table of one of its names. */
+struct ls_key {
+	struct ls_key *next;
+	uint32_t hash;
+	int kind;
+};
+enum { LS_KEYS = 3 };
+struct ls_index {
+	struct ls_key **head;
+	size_t slots, n;
+};
+enum { LS_CLAIMS = 512 };
+
+/* Who asked for it: a reload touches only what the file named before. */
+enum ls_origin { LS_FROM_CONFIG, LS_FROM_DIR, LS_FROM_API };
 
 enum ls_timer_kind { LS_T_LOCAL, LS_T_REMOTE, LS_T_MAINT };
 enum ls_goal { LS_GOAL_RUN, LS_GOAL_STOP };
@@ -85,9 +103,9 @@ struct ls_db {
 	bool upload_after;	  /* an upload waits for a capture */
 	uint64_t remote_since_ns; /* lent since; mono */
 	struct ls_log_limit slow_limit;
-	bool watched, watch_refused; /* its folder is; cannot be */
-	bool armed;		     /* the one-shot watch is, and unspent */
-	bool returned; /* in d->returned: its watch is to be armed */
+	bool watched, polled; /* its folder is; cannot be: by the clock */
+	bool armed;	      /* the one-shot watch is, and unspent */
+	bool returned;	      /* in d->returned: its watch is to be armed */
 	struct ls_db *next_returned;
 	bool hot;     /* cap is open: guard held */
 	bool slot;    /* slots.c: may be open */
@@ -143,6 +161,20 @@ struct ls_db {
 	uint64_t wal_bytes;
 	struct ls_err err; /* of the last failed step; rc LS_OK = none */
 	unsigned waiters;  /* control requests that look at it */
+	/* index.c */
+	struct ls_key key[LS_KEYS];
+	struct ls_db *next_claim;
+	dev_t dev; /* of the file that is open */
+	ino_t ino;
+	bool claims;
+	/* leave.c */
+	enum ls_origin origin;
+	struct ls_tree *tree; /* of the dir entry that it belongs to, or NULL */
+	bool leaving;	      /* its record is to go */
+	bool again;	      /* ... and its path to be looked at then */
+	struct ls_db_config *successor; /* ... or begun with these settings */
+	struct ls_db *next_leaving;
+	uint64_t leave_deadline_ns;
 };
 
 struct ls_daemon {
@@ -174,13 +206,28 @@ struct ls_daemon {
 	struct ls_db *hottest, *coldest;
 	struct ls_db *crowd, **crowd_tail; /* who waits, in order */
 	size_t crowd_n, evicting;
-	struct ls_db *returned; /* records that workers gave back */
-	size_t parkings;	/* since quiet was called */
-	uint64_t tick_ns;	/* when the guards are looked at next */
-	uint64_t tick_step_ns;	/* ... and how long after that again */
-	uint64_t slow_ns;	/* when slow replicas are looked for next */
-	uint64_t dog_ns;	/* when the watchdog is told next */
-	size_t remote_n;	/* remote steps under way */
+	struct ls_index index;
+	struct ls_db *claim[LS_CLAIMS];
+	struct ls_db *leaving;
+	uint64_t leave_look_ns;
+	/* tree.c */
+	struct ls_tree *trees;
+	struct ls_look *looks, **looks_tail;
+	size_t looks_n;
+	uint64_t looks_due_ns;
+	struct ls_work tree_work;
+	bool tree_lent;
+	size_t polled_n;
+	bool poll_said;
+	uint64_t poll_ns, sweep_ns; /* when those without a watch, and all that
+				     * are parked, are looked at */
+	struct ls_db *returned;	    /* records that workers gave back */
+	size_t parkings;	    /* since quiet was called */
+	uint64_t tick_ns;	    /* when the guards are looked at next */
+	uint64_t tick_step_ns;	    /* ... and how long after that again */
+	uint64_t slow_ns;	    /* when slow replicas are looked for next */
+	uint64_t dog_ns;	    /* when the watchdog is told next */
+	size_t remote_n;	    /* remote steps under way */
 	bool suspending;
 	bool stopping;
 	uint64_t stop_ns, stop_deadline_ns, stop_turn_ns;
@@ -191,10 +238,30 @@ struct ls_daemon {
 
 /* ---- daemon.c ---- */
 void ls_daemon_wake(struct ls_daemon *d);
-/* Takes *conf. mu held, or before the daemon runs. */
+/* Takes *conf; tree: it is one of its. mu held, or before the daemon runs.
+ * LS_EEXISTS: it would share something with another. */
 enum ls_rc ls_daemon_add(struct ls_daemon *d, struct ls_db_config *conf,
-    struct ls_err *e) LS_MUST_CHECK;
+    struct ls_tree *tree, enum ls_origin from, struct ls_err *e) LS_MUST_CHECK;
+/* Frees the record, which is closed, not lent and not looked at. mu held. */
+void ls_daemon_remove(struct ls_db *db);
+/* Is any part of it lent? mu held. */
+bool ls_db_is_lent(const struct ls_db *db);
+
+/* ---- index.c; mu held ---- */
+void ls_index_fini(struct ls_index *x);
 struct ls_db *ls_daemon_find(struct ls_daemon *d, const char *path);
+enum ls_rc ls_index_add(
+    struct ls_daemon *d, struct ls_db *db, struct ls_err *e) LS_MUST_CHECK;
+void ls_index_remove(struct ls_daemon *d, struct ls_db *db);
+/* NULL: the file is db's to open, until ls_unclaim. Else who has it open. */
+struct ls_db *ls_claim(struct ls_db *db, const struct stat *st);
+void ls_unclaim(struct ls_db *db);
+
+/* ---- leave.c; mu held ---- */
+/* Stop replicating it and forget it, after its final sync. */
+void ls_db_leave(struct ls_db *db);
+void ls_leave_turn(struct ls_daemon *d, uint64_t now);
+
 /* Call with d->mu held. Now or at due_ns, whichever is sooner. */
 /* The record came back: its watch is to be armed again. mu held. */
 void ls_db_returned(struct ls_db *db);

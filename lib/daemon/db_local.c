@@ -19,6 +19,7 @@
 #include "base/bytes.h"
 #include "base/file.h"
 
+#include <errno.h>
 #include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -122,6 +123,46 @@ follow_link(struct ls_db *db)
 	ls_free(old);
 }
 
+/* The file is ours, under this name: index.c (2). */
+static enum ls_rc
+claim(struct ls_db *db, struct ls_err *e)
+{
+	const char *path = ls_db_file(db);
+	struct ls_db *other;
+	struct stat st;
+	enum ls_rc rc = LS_OK;
+
+	if (stat(path, &st) != 0)
+		return ls_err_sys(e, errno, "%s", path);
+	(void)pthread_mutex_lock(&db->d->mu);
+	if ((other = ls_claim(db, &st)) != NULL) {
+		rc = ls_err_set(
+		    e, LS_EAGAIN, "%s is open as %s", path, other->conf.path);
+		ls_db_due_local(other, 0); /* it may have been renamed */
+	}
+	(void)pthread_mutex_unlock(&db->d->mu);
+	if (rc != LS_OK)
+		ls_daemon_wake(db->d);
+	return rc;
+}
+
+static bool
+still_claimed(const struct ls_db *db)
+{
+	struct stat st;
+
+	return stat(ls_db_file(db), &st) == 0 && st.st_ino == db->ino &&
+	       st.st_dev == db->dev;
+}
+
+static void
+let_go(struct ls_db *db)
+{
+	(void)pthread_mutex_lock(&db->d->mu);
+	ls_unclaim(db);
+	(void)pthread_mutex_unlock(&db->d->mu);
+}
+
 static enum ls_rc
 open_capture(struct ls_db *db, struct turn *t, struct ls_err *e)
 {
@@ -137,7 +178,18 @@ open_capture(struct ls_db *db, struct turn *t, struct ls_err *e)
 		.max_sync_wal_bytes = db->conf.max_sync_wal_bytes,
 	};
 	struct ls_daemon *d = db->d;
-	enum ls_rc rc = ls_capture_open(&conf, &db->cap, e);
+	enum ls_rc rc = claim(db, e);
+
+	if (rc == LS_OK)
+		rc = ls_capture_open(&conf, &db->cap, e);
+	if (rc == LS_OK && !still_claimed(db)) {
+		rc = ls_err_set(e, LS_EAGAIN, "replaced while it was opened");
+		if (ls_capture_close(db->cap, NULL) != LS_OK)
+			ls_debug("close", LS_ATTRS(LS_S("db", db->name)));
+		db->cap = NULL;
+	}
+	if (rc != LS_OK)
+		let_go(db);
 
 	/* An empty file: an application has opened it, and committed nothing. */
 	if (rc == LS_ENOTFOUND ||
@@ -228,6 +280,7 @@ close_capture(struct ls_db *db, bool park, struct ls_err *e)
 	if (!park)
 		rc = ls_capture_close(cap, e);
 	db->cap = NULL;
+	let_go(db);
 	return rc;
 }
 
@@ -371,8 +424,8 @@ may_leave(struct ls_db *db)
 	bool may;
 
 	(void)pthread_mutex_lock(&db->d->mu);
-	may = db->watched && db->waiters == 0 && !db->rebase && !db->snapshot &&
-	      !db->snap_lent && db->local_known;
+	may = (db->watched || db->polled) && db->waiters == 0 && !db->rebase &&
+	      !db->snapshot && !db->snap_lent && db->local_known;
 	(void)pthread_mutex_unlock(&db->d->mu);
 	return may && !ls_capture_changed(db->cap);
 }
@@ -391,9 +444,9 @@ quiet_enough(struct ls_db *db, const struct turn *t)
 	    t->stirred)
 		return false;
 	(void)pthread_mutex_lock(&db->d->mu);
-	quiet = db->quiet_ns != 0 && db->watched && db->waiters == 0 &&
-		db->acked >= db->newest && !db->rebase && !db->snapshot &&
-		!db->snap_lent &&
+	quiet = db->quiet_ns != 0 && (db->watched || db->polled) &&
+		db->waiters == 0 && db->acked >= db->newest && !db->rebase &&
+		!db->snapshot && !db->snap_lent &&
 		ls_sys->mono_ns() - db->quiet_ns >= (uint64_t)after;
 	(void)pthread_mutex_unlock(&db->d->mu);
 	return quiet && !ls_capture_changed(db->cap);
@@ -535,9 +588,9 @@ last_step(struct ls_db *db)
 bool
 ls_db_sleeps(const struct ls_db *db)
 {
-	return db->goal == LS_GOAL_STOP && db->parked && db->armed &&
-	       db->watched && !db->stirred && !db->snapshot &&
-	       ls_db_is_stored(db);
+	return db->goal == LS_GOAL_STOP && db->parked && !db->stirred &&
+	       !db->snapshot && ls_db_is_stored(db) &&
+	       ((db->armed && db->watched) || !ls_db_woke(db));
 }
 
 static void

@@ -176,8 +176,7 @@ ls_daemon_hangs(struct ls_daemon *d)
 
 	(void)pthread_mutex_lock(&d->mu);
 	for (size_t i = 0; i < d->n; i++)
-		hangs |= d->db[i]->local_lent || d->db[i]->remote_lent ||
-			 d->db[i]->snap_lent || d->db[i]->maint_lent;
+		hangs |= ls_db_is_lent(d->db[i]);
 	(void)pthread_mutex_unlock(&d->mu);
 	return hangs;
 }

@@ -10,12 +10,26 @@
 
 static int seen[3];
 
+static int node_seen;
+static char node_name[64];
+
 static void
 count(void *arg, void *owner)
 {
 	(void)arg;
 	seen[*(int *)owner]++;
 }
+
+static void
+count_node(void *arg, void *node, const char *name, uint32_t mask)
+{
+	(void)arg, (void)node, (void)mask;
+	node_seen++;
+	(void)snprintf(
+	    node_name, sizeof node_name, "%.60s", name ? name : "(all)");
+}
+
+static const struct ls_watch_fns fns = { count, count_node, NULL };
 
 /* Read what the kernel has for us now. */
 static void
@@ -24,8 +38,9 @@ drain(struct ls_watch *w)
 	struct pollfd p = { ls_watch_fd(w), POLLIN, 0 };
 
 	memset(seen, 0, sizeof seen);
+	node_seen = 0;
 	while (poll(&p, 1, 50) > 0)
-		ls_watch_read(w, count, NULL);
+		ls_watch_read(w, &fns);
 }
 
 TEST(watch_tells_of_the_right_database_only)
@@ -59,7 +74,7 @@ TEST(watch_tells_of_the_right_database_only)
 	drain(w);
 	CHECK(seen[0] > 0);
 
-	ls_watch_forget(w, T("b.db"), &b);
+	ls_watch_forget(w, &b);
 	CHECK(unlink(T("b.db")) == 0);
 	drain(w);
 	CHECK_EQ(seen[1], 0);
@@ -96,5 +111,39 @@ TEST(watch_follows_a_folder_that_is_made_again)
 		drain(w);
 		CHECK(seen[0] > 0);
 	}
+	ls_watch_free(w);
+}
+
+/* One kernel watch, two paths: both owners are told until the old one is
+ * forgotten, and then the new one still is. */
+TEST(watch_follows_a_folder_that_is_renamed)
+{
+	int a = 0, b = 1, node_a, node_b;
+	struct ls_watch *w = NULL;
+	struct ls_err e;
+
+	CHECK_OK(ls_watch_new(&w, &e));
+	CHECK(mkdir(T("t"), 0700) == 0 && mkdir(T("t/f"), 0700) == 0);
+	CHECK_OK(ls_watch_dir(w, T("t"), &node_a, &e));
+	CHECK_OK(ls_watch_db(w, T("t/f/x.db"), &a, &e));
+	CHECK(rename(T("t/f"), T("t/g")) == 0);
+	CHECK_OK(ls_watch_db(w, T("t/g/x.db"), &b, &e));
+	CHECK_OK(ls_watch_dir(w, T("t/g"), &node_b, &e));
+	drain(w); /* the move itself ends that watch */
+	CHECK(seen[0] > 0 && seen[1] > 0 && node_seen > 0);
+	ls_watch_forget(w, &a);
+	CHECK_OK(ls_watch_db(w, T("t/g/x.db"), &b, &e));
+	CHECK_OK(ls_watch_dir(w, T("t/g"), &node_b, &e));
+	test_write_file(T("t/g/x.db"), "x", 1);
+	drain(w);
+	CHECK_EQ(seen[0], 0);
+	CHECK(seen[1] > 0 && node_seen > 0);
+	CHECK_STR(node_name, "x.db");
+	ls_watch_forget(w, &node_b);
+	test_write_file(T("t/g/x.db-wal"), "x", 1);
+	drain(w);
+	CHECK(seen[1] > 0);
+	CHECK_EQ(node_seen, 0);
+	CHECK(!ls_watch_full(w));
 	ls_watch_free(w);
 }

@@ -1,0 +1,204 @@
+#!/usr/bin/env python3
+"""Many databases in one daemon: folders whose databases come and go, reload of
+the configuration, more databases than descriptors, a store that is a black
+hole beside others that are well."""
+import json
+import os
+import random
+import shutil
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "support"))
+import ltx  # noqa: E402
+from harness import (LONG, Case, Daemon, connect, main,  # noqa: E402
+                     wait_until)
+
+
+class Fleet(Case):
+    def database(self, path, rows=1):
+        """A database that no application has open."""
+        path.parent.mkdir(parents=True, exist_ok=True)
+        c = connect(path)
+        c.execute("CREATE TABLE IF NOT EXISTS t(id INTEGER PRIMARY KEY, b)")
+        self.insert(c, rows)
+        c.close()
+        return path
+
+    @staticmethod
+    def insert(c, n=1):
+        for _ in range(n):
+            c.execute("INSERT INTO t(b) VALUES(randomblob(300))")
+
+    def fleet(self, entries, top=None, **kw):
+        """A daemon of a configuration whose `dbs` is given whole."""
+        d = Daemon(self, {}, top=top, **kw)
+        self.entries(d, entries)
+        return d
+
+    @staticmethod
+    def entries(d, entries, **top):
+        doc = json.loads(d.config.read_text())
+        doc.update(top)
+        doc["dbs"] = entries
+        d.config.write_text(json.dumps(doc))
+
+    def tree(self, **more):
+        (self.tmp / "d").mkdir(exist_ok=True)
+        return {"dir": str(self.tmp / "d"), "pattern": "*.db",
+                "replica": {"url": f"file://{self.tmp}/r"}, **more}
+
+    @staticmethod
+    def listed(d):
+        rows = json.loads(d.call("GET", "/list")[1])["databases"]
+        return {r["path"]: r for r in rows}
+
+    def stored(self, rel):
+        return ltx.list_dir(self.tmp / "r" / rel)
+
+    @staticmethod
+    def remove(folder):
+        """As rm -rf; the daemon may be writing its state below it."""
+        def gone():
+            shutil.rmtree(folder, ignore_errors=True)
+            return not folder.exists()
+        wait_until(gone, 20, f"end of {folder}")
+
+    def assert_replica(self, path, url=None):
+        rel = path.relative_to(self.tmp / "d") if not url else None
+        want = self.checkpointed(path)
+        out = self.tmp / "restored.db"
+        out.unlink(missing_ok=True)
+        self.restore(url or f"file://{self.tmp}/r/{rel}", out)
+        self.assert_same(out, want, str(path))
+
+
+class Trees(Fleet):
+    def test_members_are_found(self):
+        """By pattern, recursively, and nothing that is no database; each below
+        the replica's path, as upstream has it."""
+        d = self.tmp / "d"
+        self.database(d / "a.db")
+        self.database(d / "x" / "y" / "b.db")
+        self.database(d / "other.sqlite")
+        (d / "no.db").write_text("text")
+        (d / "empty.db").touch()
+        for recursive, want in ((False, {"a.db"}),
+                                (True, {"a.db", "x/y/b.db"})):
+            got = self.fleet([self.tree(recursive=recursive)]).start()
+            self.assertEqual({str(Path(p).relative_to(d))
+                              for p in self.listed(got)}, want)
+            for rel in want:
+                got.sync(d / rel)
+                self.assert_replica(d / rel)
+            self.assertEqual(got.stop(), 0)
+        out = self.run_cli("databases", "-config", got.config).stdout
+        self.assertIn("x/y/b.db", out)
+        self.assertNotIn("no.db", out)
+        self.run_cli("restore", "-config", got.config, "-o",
+                     self.tmp / "byname.db", d / "x" / "y" / "b.db")
+
+    def test_none_found_is_an_error(self):
+        d = self.fleet([self.tree()])
+        d.start(ready=False)
+        self.assertEqual(d.proc.wait(20), 1)
+        self.assertIn("no SQLite databases found in directory", d.text())
+
+    def test_shared_places_are_refused(self):
+        """The second database of one replica path is not begun."""
+        for side in "pq":
+            self.database(self.tmp / "d" / side / "a.db")
+        entry = {"pattern": "*.db",
+                 "replica": {"url": f"file://{self.tmp}/r"}}
+        d = self.fleet([{**entry, "dir": str(self.tmp / "d" / s)}
+                        for s in "pq"]).start(ready=False)
+        self.assertEqual(d.proc.wait(20), 1)
+        self.assertIn("replica collision", d.text())
+
+    def test_come_and_go(self):
+        """Created, copied in, made in a new folder, renamed with its folder,
+        removed: each is seen, and what is gone is not listed."""
+        root = self.tmp / "d"
+        root.mkdir()
+        d = self.fleet([self.tree(watch=True, recursive=True)]).start()
+        self.assertEqual(self.listed(d), {})
+
+        def there(*want):
+            want = {str(root / w) for w in want}
+            wait_until(lambda: set(self.listed(d)) == want, 20,
+                       f"list of {sorted(want)}")
+            for w in want:
+                wait_until(lambda: self.stored(Path(w).relative_to(root)),
+                           20, f"replica of {w}")
+        c = connect(root / "a.db")
+        c.execute("CREATE TABLE t(b)")
+        there("a.db")
+        self.database(self.tmp / "copy.db")
+        shutil.copy(self.tmp / "copy.db", root / "b.db")
+        there("a.db", "b.db")
+        os.rename(self.tmp / "copy.db", root / "c.db")
+        (root / "x").mkdir()
+        self.database(root / "x" / "y" / "e.db")
+        there("a.db", "b.db", "c.db", "x/y/e.db")
+        os.rename(root / "x", root / "z")
+        there("a.db", "b.db", "c.db", "z/y/e.db")
+        self.database(root / "z" / "y" / "e.db", 3)
+        d.sync(root / "z" / "y" / "e.db")
+        self.assert_replica(root / "z" / "y" / "e.db")
+        self.remove(root / "z")
+        (root / "b.db").unlink()
+        there("a.db", "c.db")
+        c.close()
+        self.remove(root)
+        there()
+        root.mkdir()
+        self.database(root / "again.db")
+        there("again.db")
+        self.assertEqual(d.stop(), 0)
+
+    def test_churn(self):
+        """Databases in folders of their own, created, renamed, deleted and made
+        again while others are written: in the end each is stored as it is."""
+        root, rng = self.tmp / "d", random.Random(6)
+        root.mkdir()
+        d = self.fleet([self.tree(watch=True, recursive=True)], top={
+            "park-after": "500ms", "logging": {"level": "info"}}).start()
+        busy = [connect(self.database(root / f"busy{i}" / "app.db"))
+                for i in range(8)]
+        alive, n = [], 0
+        for turn in range(1500 if LONG else 300):
+            for c in busy:
+                self.insert(c)
+            what = rng.random()
+            if len(alive) < 20 or what < 0.5:
+                n += 1
+                alive.append(root / f"t{n}")
+                self.database(alive[-1] / "app.db", rng.randint(1, 5))
+            elif what < 0.65:
+                i = rng.randrange(len(alive))
+                n += 1
+                os.rename(alive[i], root / f"t{n}")
+                alive[i] = root / f"t{n}"
+            elif what < 0.8:
+                self.remove(alive.pop(rng.randrange(len(alive))))
+            elif what < 0.9:
+                again = rng.choice(alive)
+                self.remove(again)
+                self.database(again / "app.db")
+            else:
+                self.database(rng.choice(alive) / "app.db", 2)
+        for c in busy:
+            c.close()
+        want = {str(a / "app.db") for a in alive} | {
+            str(root / f"busy{i}" / "app.db") for i in range(8)}
+        wait_until(lambda: set(self.listed(d)) == want, 30, "all of them")
+        for path in want:
+            d.sync(path)
+        for path in rng.sample(sorted(want), 25) + [
+                str(root / "busy0" / "app.db")]:
+            self.assert_replica(Path(path))
+        self.assertEqual(d.stop(), 0)
+
+
+if __name__ == "__main__":
+    main()
