@@ -24,7 +24,6 @@
 
 enum {
 	LOCAL_WORKERS = 4,
-	REMOTE_WORKERS = 12,
 	TICK_MS = 250,
 	TORN_MS = 10,
 	SLOW_SEC = 2,
@@ -102,6 +101,12 @@ ls_daemon_add(struct ls_daemon *d, struct ls_db_config *conf,
 	}
 	db->tree = tree;
 	db->origin = from;
+	rc = ls_endpoint_of(d, &db->conf.place, &db->endpoint, e);
+	if (rc != LS_OK) {
+		ls_index_remove(d, db);
+		ls_db_free(db);
+		return rc;
+	}
 	d->db[d->n++] = db;
 	d->unlooked++;
 	ls_db_due_local(db, 0);
@@ -174,6 +179,7 @@ ls_daemon_free(struct ls_daemon *d)
 		ls_db_free(d->db[i]);
 	ls_free(d->db);
 	ls_trees_free(d);
+	ls_endpoints_free(d);
 	ls_index_fini(&d->index);
 	ls_timers_fini(&d->timers);
 	ls_watch_free(d->watch);
@@ -212,13 +218,14 @@ ls_daemon_quiet(struct ls_daemon *d, void (*fn)(void *arg), void *arg)
 void
 ls_daemon_start_local(struct ls_daemon *d, struct ls_db *db)
 {
-	bool slow = db->rebase;
-
 	if (db->local_lent || db->closed || !ls_slot_take(db))
 		return;
 	db->local_lent = true;
-	ls_pool_push(
-	    d->pool, slow ? LS_LANE_REMOTE : LS_LANE_LOCAL, &db->local_work);
+	db->local_net = db->rebase && !ls_endpoint_away(db, NULL);
+	if (db->local_net)
+		ls_endpoint_push(db, &db->local_work);
+	else
+		ls_pool_push(d->pool, LS_LANE_LOCAL, &db->local_work);
 }
 
 static void
@@ -228,19 +235,24 @@ start_remote(struct ls_daemon *d, struct ls_db *db)
 		return;
 	db->remote_lent = true;
 	db->upload_after = false;
-	db->remote_since_ns = ls_sys->mono_ns();
+	db->remote_since_ns = 0;
 	d->remote_n++;
-	ls_pool_push(d->pool, LS_LANE_REMOTE, &db->remote_work);
+	/* What has nothing to send does not wait for those that have. */
+	db->remote_net = !ls_db_nothing_to_send(db);
+	if (db->remote_net)
+		ls_endpoint_push(db, &db->remote_work);
+	else
+		ls_pool_push(d->pool, LS_LANE_LOCAL, &db->remote_work);
 }
 
 static void
-start_maint(struct ls_daemon *d, struct ls_db *db)
+start_maint(struct ls_db *db)
 {
 	if (db->maint_lent || db->closed ||
 	    (db->goal == LS_GOAL_STOP && !db->retain_due))
 		return;
 	db->maint_lent = true;
-	ls_pool_push(d->pool, LS_LANE_REMOTE, &db->maint_work);
+	ls_endpoint_push(db, &db->maint_work);
 }
 
 /* An upload is due, and the WAL has more: that comes first, and goes with it.
@@ -280,7 +292,7 @@ start(struct ls_daemon *d, struct ls_timer *t)
 	case LS_T_MAINT:
 		db = (struct ls_db *)(p - offsetof(struct ls_db, maint_timer));
 		db->maint_again |= db->maint_lent;
-		start_maint(d, db);
+		start_maint(db);
 		break;
 	}
 }
@@ -466,7 +478,7 @@ look_for_slow(struct ls_daemon *d, uint64_t now)
 	for (size_t i = 0; i < d->n; i++) {
 		struct ls_db *db = d->db[i];
 
-		if (db->remote_lent &&
+		if (db->remote_lent && db->remote_since_ns != 0 &&
 		    now - db->remote_since_ns >= SLOW_SEC * LS_SEC &&
 		    ls_log_due(&db->slow_limit, 30 * LS_SEC))
 			ls_warn("replica has not answered yet",
@@ -493,6 +505,8 @@ static int
 timeout_ms(struct ls_daemon *d, uint64_t next_ns, uint64_t now)
 {
 	uint64_t ns = LS_MIN(next_ns, ls_trees_due(d, now));
+
+	ns = LS_MIN(ns, ls_endpoints_due(d, now));
 	uint64_t dog = ls_notify_watchdog_ns();
 
 	if (d->hot_n > 0)
@@ -647,6 +661,7 @@ loop(struct ls_daemon *d, int ep)
 		poll_parked(d, now);
 		ls_trees_turn(d, now);
 		ls_leave_turn(d, now);
+		ls_endpoints_turn(d, now);
 		tick(d, now);
 		look_for_slow(d, now);
 		ls_slots_turn(d, now);
@@ -673,7 +688,7 @@ ls_daemon_run(struct ls_daemon *d, struct ls_err *e)
 	int ep = -1;
 
 	if ((rc = make_epoll(d, &ep, e)) == LS_OK)
-		rc = ls_pool_new(LOCAL_WORKERS, REMOTE_WORKERS, &d->pool, e);
+		rc = ls_pool_new(LOCAL_WORKERS, LS_REMOTE_WORKERS, &d->pool, e);
 	if (rc == LS_OK) {
 		if (d->opts.once)
 			ls_daemon_stop(d);

@@ -101,7 +101,8 @@ ls_db_state(const struct ls_db *db)
 		return "fenced";
 	if (db->goal == LS_GOAL_STOP)
 		return "stopped";
-	if (db->stuck || db->err.rc != LS_OK)
+	if (db->stuck || db->err.rc != LS_OK ||
+	    (ls_endpoint_away(db, NULL) && !ls_db_is_stored(db)))
 		return "error";
 	return db->parked ? "parked" : "replicating";
 }

@@ -13,6 +13,7 @@
 #include "base/sys.h"
 #include "capture/capture.h"
 #include "daemon/daemon.h"
+#include "daemon/endpoint.h"
 #include "daemon/pool.h"
 #include "daemon/timer.h"
 #include "daemon/tree.h"
@@ -91,6 +92,8 @@ struct ls_db {
 	struct ls_log_limit snap_limit;
 	struct ls_cancel snap_cancel; /* ends it */
 
+	struct ls_endpoint *endpoint;
+
 	/* ---- under d->mu ----------------------------------------------- */
 	struct ls_timer local_timer, remote_timer, maint_timer;
 	bool local_lent, remote_lent, snap_lent, maint_lent;
@@ -99,6 +102,7 @@ struct ls_db {
 	bool maint_comes;
 	bool maint_forget;	    /* the replica's state was numbered anew */
 	struct ls_ltx_header wrote; /* a snapshot that upkeep must learn of */
+	bool local_net, remote_net; /* by way of the endpoint: may talk to it */
 	bool local_again, remote_again, maint_again; /* due while lent */
 	bool upload_after;	  /* an upload waits for a capture */
 	uint64_t remote_since_ns; /* lent since; mono */
@@ -206,6 +210,9 @@ struct ls_daemon {
 	struct ls_db *hottest, *coldest;
 	struct ls_db *crowd, **crowd_tail; /* who waits, in order */
 	size_t crowd_n, evicting;
+	struct ls_endpoint *endpoints;
+	size_t endpoints_n;
+	bool gave_up; /* the stop's deadline has passed */
 	struct ls_index index;
 	struct ls_db *claim[LS_CLAIMS];
 	struct ls_db *leaving;
@@ -316,6 +323,8 @@ enum ls_rc ls_db_rebase(struct ls_db *db,
 bool ls_db_must_rebase(const struct ls_db *db, const char **why);
 /* Is all that was captured at the replica, and the replica ours? mu held. */
 bool ls_db_is_stored(const struct ls_db *db);
+/* Would its remote step send nothing? mu held. */
+bool ls_db_nothing_to_send(const struct ls_db *db);
 /* In a remote step, when compare is set. */
 enum ls_rc ls_db_compare(struct ls_db *db, struct ls_err *e) LS_MUST_CHECK;
 /* db_snapshot.c: pin a state (in a local step); its upload is a step of its own

@@ -506,12 +506,15 @@ next_look(const struct ls_db *db, const struct turn *t, uint64_t now)
 
 /* Give the record back. */
 static void
-settle(struct ls_db *db, const struct turn *t, enum ls_rc rc, uint64_t gen)
+settle(struct ls_db *db, const struct turn *t, enum ls_rc rc, uint64_t gen,
+    const struct ls_err *e)
 {
 	struct ls_daemon *d = db->d;
 	uint64_t now = ls_sys->mono_ns(), due;
 
 	(void)pthread_mutex_lock(&d->mu);
+	if (db->local_net)
+		ls_endpoint_done(db, rc == LS_OK && t->rebase, rc, e);
 	d->unlooked -= !db->looked;
 	db->looked = true;
 	if (t->captured && db->hot)
@@ -576,6 +579,8 @@ last_step(struct ls_db *db)
 	db->closed = true;
 	db->parked = false;
 	db->local_lent = db->local_again = false;
+	if (db->local_net)
+		ls_endpoint_done(db, false, LS_OK, NULL);
 	d->unlooked -= !db->looked;
 	db->looked = true;
 	ls_slot_settle(db);
@@ -625,8 +630,9 @@ ls_db_local_step(struct ls_work *w)
 	t.stirred = db->stirred || db->parked;
 	t.recover = db->recover;
 	t.snapshot = db->snapshot && !db->snap_lent && db->remote_known &&
-		     !db->rebase && db->remote_failures == 0;
-	t.rebase = db->rebase;
+		     !db->rebase && db->remote_failures == 0 &&
+		     !ls_endpoint_away(db, NULL);
+	t.rebase = db->rebase && db->local_net;
 	t.acked = db->acked;
 	t.evict = db->evict;
 	bool asleep = ls_db_sleeps(db);
@@ -645,12 +651,12 @@ ls_db_local_step(struct ls_work *w)
 		else if (close_capture(db, false, &e) != LS_OK)
 			ls_warn(
 			    "close", LS_ATTRS(LS_S("db", db->name), LS_E(&e)));
-		settle(db, &t, LS_ECANCELED, gen);
+		settle(db, &t, LS_ECANCELED, gen, &e);
 		return;
 	}
 	if (asleep) {
 		t.park = true;
-		settle(db, &t, LS_OK, gen);
+		settle(db, &t, LS_OK, gen, &e);
 		return;
 	}
 	rc = work(db, &t, &e);
@@ -662,5 +668,5 @@ ls_db_local_step(struct ls_work *w)
 	} else {
 		db->local_failures = 0;
 	}
-	settle(db, &t, rc, gen);
+	settle(db, &t, rc, gen, &e);
 }

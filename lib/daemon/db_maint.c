@@ -268,6 +268,7 @@ ls_db_maint_step(struct ls_work *w)
 				     : "upkeep of the replica failed",
 		    &e);
 	(void)pthread_mutex_lock(&d->mu);
+	ls_endpoint_done(db, false, rc, &e);
 	settle(db, &u, rc);
 	(void)pthread_mutex_unlock(&d->mu);
 	ls_daemon_wake(d);

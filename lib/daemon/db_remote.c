@@ -35,8 +35,6 @@ know_remote(struct ls_db *db, struct ls_err *e)
 	enum ls_rc rc;
 	uint64_t txid = 0;
 
-	if (db->remote_known)
-		return LS_OK;
 	if ((rc = ls_db_open_remote(db, e)) != LS_OK ||
 	    (rc = ls_uploader_sync(db->up, &txid, &h, &c, e)) != LS_OK)
 		return rc;
@@ -55,7 +53,7 @@ know_remote(struct ls_db *db, struct ls_err *e)
 	return LS_OK;
 }
 
-enum next { NEXT_NONE, NEXT_PUT, NEXT_REBASE, NEXT_STALE };
+enum next { NEXT_NONE, NEXT_PUT, NEXT_LATER, NEXT_REBASE, NEXT_STALE };
 
 /* What is to be done, from what both sides say. */
 static enum next
@@ -73,7 +71,7 @@ decide(struct ls_db *db, uint64_t *txid, const char **why)
 			? NEXT_STALE
 			: NEXT_REBASE;
 	else if (db->acked < db->newest && !(db->merging && *txid > db->frozen))
-		n = NEXT_PUT;
+		n = db->remote_net ? NEXT_PUT : NEXT_LATER;
 	if (n == NEXT_PUT)
 		db->sent = LS_MAX(db->sent, *txid);
 	if (n == NEXT_REBASE) {
@@ -138,13 +136,20 @@ stale(struct ls_db *db, const char *why, struct ls_err *e)
 }
 
 static enum ls_rc
-work(struct ls_db *db, bool *more, struct ls_err *e)
+work(struct ls_db *db, bool *more, bool *answered, struct ls_err *e)
 {
 	enum ls_rc rc = LS_OK;
 	const char *why = "";
 	uint64_t txid;
 
-	rc = know_remote(db, e);
+	if (!db->remote_known) {
+		if (!db->remote_net) {
+			*more = true;
+			return LS_OK;
+		}
+		rc = know_remote(db, e);
+		*answered = rc == LS_OK;
+	}
 	if (rc == LS_OK && db->compare)
 		rc = ls_db_compare(db, e);
 
@@ -153,6 +158,7 @@ work(struct ls_db *db, bool *more, struct ls_err *e)
 
 		if (n == NEXT_STALE)
 			return stale(db, why, e);
+		*more = n == NEXT_LATER;
 		if (n != NEXT_PUT)
 			break;
 		if (db->conf.max_sync_ltx_files != 0 &&
@@ -161,6 +167,7 @@ work(struct ls_db *db, bool *more, struct ls_err *e)
 			break;
 		}
 		rc = put_one(db, txid, e);
+		*answered |= rc == LS_OK;
 	}
 	if (rc == LS_EGAP) { /* look anew, and begin on top of what is left */
 		(void)pthread_mutex_lock(&db->d->mu);
@@ -195,13 +202,20 @@ retain_last(struct ls_db *db)
 	return db->retain_due;
 }
 
+bool
+ls_db_nothing_to_send(const struct ls_db *db)
+{
+	return db->fenced || ls_db_is_stored(db) ||
+	       (db->goal == LS_GOAL_STOP && db->local_done && nothing_left(db));
+}
+
+/* mu held. */
 static void
 settle(struct ls_db *db, enum ls_rc rc, bool more, uint64_t retry_ns)
 {
 	struct ls_daemon *d = db->d;
 	uint64_t now = ls_sys->mono_ns();
 
-	(void)pthread_mutex_lock(&d->mu);
 	db->remote_lent = false;
 	d->remote_n--;
 	if (rc == LS_OK && db->local_failures == 0)
@@ -228,8 +242,6 @@ settle(struct ls_db *db, enum ls_rc rc, bool more, uint64_t retry_ns)
 	db->remote_again = false;
 	ls_db_snapshot_go(db);
 	(void)pthread_cond_broadcast(&d->changed);
-	(void)pthread_mutex_unlock(&d->mu);
-	ls_daemon_wake(d);
 }
 
 /* Logs; ns until the next try. */
@@ -280,7 +292,7 @@ ls_db_remote_step(struct ls_work *w)
 	    (struct ls_db *)((char *)w - offsetof(struct ls_db, remote_work));
 	struct ls_daemon *d = db->d;
 	struct ls_err e = { 0 };
-	bool more = false, stop, idle, fenced;
+	bool more = false, answered = false, stop, idle, fenced;
 	uint64_t retry = 0;
 	enum ls_rc rc = LS_OK;
 
@@ -288,18 +300,22 @@ ls_db_remote_step(struct ls_work *w)
 	stop = db->goal == LS_GOAL_STOP;
 	fenced = db->fenced;
 	idle = stop && db->local_done && nothing_left(db);
+	db->remote_since_ns = ls_sys->mono_ns();
 	(void)pthread_mutex_unlock(&d->mu);
-	if (fenced) { /* (3): nothing to do, and nothing to recover from */
-		settle(db, LS_ECANCELED, false, 0);
-		return;
-	}
-	if (!idle)
-		rc = work(db, &more, &e);
-	if (!more && db->up != NULL && take_rest(db))
+	if (fenced) /* (3): nothing to do, and nothing to recover from */
+		rc = LS_ECANCELED;
+	else if (!idle)
+		rc = work(db, &more, &answered, &e);
+	if (!fenced && !more && db->up != NULL && take_rest(db))
 		ls_uploader_rest(db->up);
-	if (rc != LS_OK)
+	if (!fenced && rc != LS_OK)
 		retry = failed(db, stop, &e);
-	else
+	else if (!fenced)
 		recovered(db);
+	(void)pthread_mutex_lock(&d->mu);
+	if (db->remote_net)
+		ls_endpoint_done(db, answered, rc, &e);
 	settle(db, rc, more, retry);
+	(void)pthread_mutex_unlock(&d->mu);
+	ls_daemon_wake(d);
 }

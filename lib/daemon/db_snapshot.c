@@ -24,6 +24,7 @@ must_wait(struct ls_db *db)
 {
 	return db->acked < db->view_info.txid && !db->fenced && !db->rebase &&
 	       !db->snap_stale && db->remote_failures == 0 &&
+	       !ls_endpoint_away(db, NULL) &&
 	       atomic_load(&db->snap_cancel.set) == 0;
 }
 
@@ -33,7 +34,7 @@ ls_db_snapshot_go(struct ls_db *db)
 	if (!db->snap_waits || must_wait(db))
 		return;
 	db->snap_waits = false;
-	ls_pool_push(db->d->pool, LS_LANE_REMOTE, &db->snap_work);
+	ls_endpoint_push(db, &db->snap_work);
 }
 
 bool
@@ -161,6 +162,7 @@ ls_db_snapshot_step(struct ls_work *w)
 	else if (rc != LS_ECANCELED && rc != LS_EAGAIN)
 		ls_db_failed(db, &db->snap_limit, "snapshot failed", &e);
 	(void)pthread_mutex_lock(&d->mu);
+	ls_endpoint_done(db, rc == LS_OK, rc, &e);
 	settle(db, rc);
 	(void)pthread_mutex_unlock(&d->mu);
 	ls_daemon_wake(d);

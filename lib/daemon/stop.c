@@ -30,6 +30,11 @@ ls_stop_db(struct ls_db *db)
 	if (!db->snap_must)
 		ls_cancel_set(&db->snap_cancel);
 	ls_db_snapshot_go(db);
+	/* What does not go on is not waited for. */
+	if (!db->retain_wanted)
+		ls_endpoint_hurry(db, &db->maint_work);
+	if (!db->snap_must)
+		ls_endpoint_hurry(db, &db->snap_work);
 	ls_db_due_local(db, 0);
 }
 
@@ -52,6 +57,7 @@ ls_daemon_stop(struct ls_daemon *d)
 		for (size_t i = 0; i < d->n; i++)
 			ls_stop_db(d->db[i]);
 		d->stop_ns = now;
+		ls_endpoints_hurry(d);
 	} else if (now - d->stop_ns > SAME_SIGNAL_MS * LS_MS) {
 		/* Asked again: give up. (A signal to the process and to its
 		 * group at once is one wish, not two.) */
@@ -66,6 +72,7 @@ static void
 give_up(struct ls_daemon *d)
 {
 	ls_cancel_set(&d->cancel);
+	d->gave_up = true;
 	for (size_t i = 0; i < d->n; i++) {
 		struct ls_db *db = d->db[i];
 

@@ -11,6 +11,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "support"))
 import ltx  # noqa: E402
+from faultproxy import FaultProxy, Rule  # noqa: E402
 from harness import (LONG, Case, Daemon, connect, main,  # noqa: E402
                      wait_until)
 
@@ -197,6 +198,80 @@ class Trees(Fleet):
         for path in rng.sample(sorted(want), 25) + [
                 str(root / "busy0" / "app.db")]:
             self.assert_replica(Path(path))
+        self.assertEqual(d.stop(), 0)
+
+
+class BlackHole(Fleet):
+    def test_black_hole(self):
+        """One server of three swallows every request: databases of the other
+        two are stored as ever, its own are captured locally, and all catch up
+        when it is back."""
+        s3, bucket = self.need_s3()
+        proxies = [FaultProxy(s3.port).start() for _ in range(3)]
+        for p in proxies:
+            self.addCleanup(p.stop)
+        entries, apps = [], {}
+        for i in range(24):
+            path = self.database(self.tmp / "d" / f"{i}.db")
+            entries.append({"path": str(path), "replica": {
+                "url": s3.url(bucket, f"p{i}", proxies[i % 3].port)}})
+            apps[i] = connect(path)
+        d = self.fleet(entries, env=s3.env()).start()
+        for i, c in apps.items():
+            d.sync(self.tmp / "d" / f"{i}.db")
+        proxies[0].rules.append(Rule(hang=True))
+        first, rest = ([i for i in apps if (i % 3 == 0) == dead]
+                       for dead in (True, False))
+
+        def local(i):
+            return ltx.list_dir(self.tmp / "d" / f".{i}.db-litestream")[-1][1]
+        for turn in range(3):
+            before = {i: local(i) for i in first}
+            for c in apps.values():
+                self.insert(c)
+            for i in rest:
+                d.sync(self.tmp / "d" / f"{i}.db", timeout=10)
+            wait_until(lambda: all(local(i) > before[i] for i in first), 20,
+                       "local capture")
+        self.assertTrue(all(ltx.list_s3(s3, bucket, f"p{i}")[-1][1] < local(i)
+                            for i in first))
+        proxies[0].rules.clear()
+        for i, c in apps.items():
+            d.sync(self.tmp / "d" / f"{i}.db", timeout=90)
+            c.close()
+        for i in (0, 1, 3):
+            path = self.tmp / "d" / f"{i}.db"
+            want = self.checkpointed(path)
+            self.assert_same(self.restore(
+                s3.url(bucket, f"p{i}"), self.tmp / f"o{i}", env=s3.env()),
+                want, str(path))
+        self.assertEqual(d.stop(), 0)
+
+    def test_refused_server_is_asked_by_one(self):
+        """A server that refuses connections is asked by one step at a time,
+        and status says error while it is away."""
+        s3, bucket = self.need_s3()
+        proxy = FaultProxy(s3.port).start()
+        self.addCleanup(proxy.stop)
+        entries = [{"path": str(self.database(self.tmp / "d" / f"{i}.db")),
+                    "replica": {"url": s3.url(bucket, f"p{i}", proxy.port)}}
+                   for i in range(12)]
+        d = self.fleet(entries, env=s3.env()).start()
+        for e in entries:
+            d.sync(e["path"])
+        proxy.rules.append(Rule(fail=503))
+        for e in entries:
+            c = connect(e["path"])
+            self.insert(c)
+            c.close()
+        d.wait_log("store does not answer, its databases wait", 60)
+        wait_until(lambda: all(r["status"] == "error"
+                               for r in self.listed(d).values()), 20,
+                   "error of all")
+        proxy.rules.clear()
+        d.wait_log("store answers again", 60)
+        for e in entries:
+            d.sync(e["path"])
         self.assertEqual(d.stop(), 0)
 
 
