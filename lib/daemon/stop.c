@@ -150,8 +150,10 @@ say(const struct ls_db *db, enum ls_rc *rc, struct ls_err *e)
 		*rc = ls_err_set(e, LS_ENOTFOUND,
 		    "%s: no position, waiting for data", db->conf.path);
 	else if (db->err.rc != LS_OK)
-		*rc = ls_err_set(
-		    e, db->err.rc, "%s: %s", db->conf.path, db->err.msg);
+		*rc = ls_err_hint(e,
+		    ls_err_set(
+			e, db->err.rc, "%s: %s", db->conf.path, db->err.msg),
+		    "%s", db->err.hint);
 	else
 		*rc = ls_err_set(e, LS_ETIMEOUT,
 		    "%s: shutdown sync timeout: local txid %016llx, replica "

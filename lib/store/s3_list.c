@@ -164,7 +164,9 @@ fetch(struct ls_store *st, struct page *p, const char *prefix,
 	ls_http_resp_fini(&r);
 	page_reset(p);
 	if (rc == LS_OK)
-		rc = ls_xml_parse(ls_buf_span(&out), on_element, p, e);
+		rc = ls_err_hint(e,
+		    ls_xml_parse(ls_buf_span(&out), on_element, p, e),
+		    "is it an S3 endpoint? check its host, port and path");
 	ls_buf_free(&out);
 	return rc;
 }
