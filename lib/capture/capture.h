@@ -88,6 +88,11 @@ enum ls_rc ls_capture_recover(
 /* Have database, -wal or -shm been replaced or deleted under us (inodes)?
  * Then close and open again. */
 bool ls_capture_replaced(struct ls_capture *c);
+/* LS_ELOCKED, and who it is, when a process named litestream is connected to
+ * the database: it would write into the same meta folder and replica. _open
+ * asks too; afterwards it is to be asked now and then. */
+enum ls_rc ls_capture_rival(
+    const char *db_path, struct ls_err *e) LS_MUST_CHECK;
 
 enum ls_capture_kind {	 /* why a file is what it is; words for the log */
 	LS_CAP_NONE,	 /* nothing new: no file was written */

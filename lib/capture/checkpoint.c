@@ -25,14 +25,8 @@
 
 #include "base/sys.h"
 
-#include <stdio.h>
-#include <sys/sysmacros.h>
-#include <unistd.h>
-
 enum {
 	TRIES = 5,
-	READ_FIRST = 123, /* bytes of the -shm file: WAL_READ_LOCK(0..4) */
-	READ_LAST = 127,
 	DEFAULT_TRUNCATE = 121359,
 	BLOCKED_MAX_S = 60,
 	WRITER_WAIT_NS = 500000000,
@@ -40,36 +34,12 @@ enum {
 
 /* ---- who is in the way ------------------------------------------------------ */
 
-static int
-lock_holder(const struct ls_inode *shm)
-{
-	char line[256], kind[16];
-	FILE *f = fopen("/proc/locks", "re");
-	long pid, from, to, me = (long)getpid();
-	unsigned long ino;
-	unsigned maj, min;
-	int found = 0;
-
-	while (f != NULL && !found && fgets(line, sizeof line, f) != NULL) {
-		/* 1: POSIX  ADVISORY  READ 123 08:01:4567 124 124 */
-		if (sscanf(line, "%*d: POSIX %*s %15s %ld %x:%x:%lu %ld %ld",
-			kind, &pid, &maj, &min, &ino, &from, &to) != 7)
-			continue;
-		if (ino == (unsigned long)shm->ino && pid > 0 && pid != me &&
-		    from <= READ_LAST && to >= READ_FIRST)
-			found = (int)pid;
-	}
-	if (f != NULL)
-		(void)fclose(f);
-	return found;
-}
-
 static void
 blocked(struct ls_capture *c, struct ls_checkpointed *out)
 {
 	uint64_t wait = 1ull << LS_MIN(c->blocked, 6u);
 
-	out->blocked_by = lock_holder(&c->shm_id);
+	out->blocked_by = ls_shm_reader(&c->shm_id);
 	c->blocked++;
 	c->retry_ns =
 	    ls_sys->mono_ns() + LS_MIN(wait, (uint64_t)BLOCKED_MAX_S) * LS_SEC;

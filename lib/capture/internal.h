@@ -80,6 +80,11 @@ struct ls_inode {
 	bool there;
 };
 
+/* holder.c: another process that holds up restarts by a read lock, and one
+ * named litestream that is connected to the database; 0 none. */
+int ls_shm_reader(const struct ls_inode *shm);
+int ls_shm_rival(const struct ls_inode *shm);
+
 struct ls_capture {
 	struct ls_capture_conf conf; /* its strings are the ones below */
 	char *db_path, *wal_path, *shm_path, *meta_path;

@@ -120,6 +120,26 @@ ls_mtime_ns(const char *path)
 	       st.st_mtim.tv_nsec;
 }
 
+enum ls_rc
+ls_capture_rival(const char *db_path, struct ls_err *e)
+{
+	char *shm = ls_asprintf("%s-shm", db_path);
+	struct ls_inode id;
+	int pid;
+
+	if (shm == NULL)
+		return ls_err_nomem(e);
+	id = inode_of(shm);
+	ls_free(shm);
+	if (!id.there || (pid = ls_shm_rival(&id)) == 0)
+		return LS_OK;
+	return ls_err_hint(e,
+	    ls_err_set(e, LS_ELOCKED,
+		"litestream (process %d) replicates this database already",
+		pid),
+	    "one daemon replicates a database; stop the other one");
+}
+
 bool
 ls_capture_replaced(struct ls_capture *c)
 {
@@ -219,6 +239,7 @@ ls_capture_open(const struct ls_capture_conf *conf, struct ls_capture **out,
 	if ((rc = names(c, conf, e)) != LS_OK ||
 	    (rc = make_meta(c->meta_path, e)) != LS_OK ||
 	    (rc = lock_meta(c, e)) != LS_OK ||
+	    (rc = ls_capture_rival(c->db_path, e)) != LS_OK ||
 	    (rc = ls_spool_open(c->meta_path, &c->spool, e)) != LS_OK ||
 	    (rc = ls_pagemap_open(c->meta_path, &c->map, e)) != LS_OK ||
 	    (rc = take_guard(c, e)) != LS_OK)

@@ -119,8 +119,9 @@ struct ls_db {
 	struct ls_db *hotter, *colder; /* in d->hot */
 	uint64_t evict_after_ns;       /* mono: it could not be, before */
 	bool stirred;		       /* an event came: look at inodes too */
-	uint64_t torn_ns; /* the two header copies differ since then; 0 = no */
-	bool recover;	  /* ... for too long: read on the guard */
+	uint64_t rival_ns; /* when to look for another daemon again */
+	uint64_t torn_ns;  /* the two header copies differ since then; 0 = no */
+	bool recover;	   /* ... for too long: read on the guard */
 	enum ls_goal goal;
 	bool local_done,
 	    remote_done;	    /* with LS_GOAL_STOP: final step is over */

@@ -25,7 +25,12 @@
 #include <stdlib.h>
 #include <sys/stat.h>
 
-enum { SAVE_EVERY_SEC = 10, MISSING_LOOK_SEC = 5, CLOCK_STEP_MS = 20 };
+enum {
+	SAVE_EVERY_SEC = 10,
+	MISSING_LOOK_SEC = 5,
+	CLOCK_STEP_MS = 20,
+	RIVAL_SEC = 5
+};
 
 /* What the step found; applied to the record in settle(). */
 struct turn {
@@ -392,16 +397,39 @@ capture_all(struct ls_db *db, struct turn *t, struct ls_err *e)
 	return checkpoint(db, e);
 }
 
+/* Has a litestream been started on the same database? Then let go of it: both
+ * would write into one folder. It is taken again when that one has ended. */
+static enum ls_rc
+look_for_rival(struct ls_db *db, struct ls_err *e)
+{
+	struct ls_err ignored = { 0 };
+	uint64_t now = ls_sys->mono_ns();
+	enum ls_rc rc;
+
+	if (now < db->rival_ns)
+		return LS_OK;
+	db->rival_ns = now + RIVAL_SEC * LS_SEC;
+	if ((rc = ls_capture_rival(ls_db_file(db), e)) != LS_ELOCKED)
+		return rc;
+	db->rival_ns = 0;
+	if (!ls_db_snapshot_end(db)) /* else when that has ended */
+		(void)close_capture(db, false, &ignored);
+	return rc;
+}
+
 /* Has the application replaced its files? Then everything is settled anew. */
 static enum ls_rc
 look_at_files(struct ls_db *db, struct turn *t, struct ls_err *e)
 {
 	struct ls_err ignored = { 0 };
+	enum ls_rc rc;
 	bool moved;
 	char *to;
 
 	if (db->cap == NULL)
 		return LS_OK;
+	if ((rc = look_for_rival(db, e)) != LS_OK)
+		return rc;
 	/* At every step: a few stats, and an event may have come too early. */
 	moved = link_moved(db, &to);
 	ls_free(to);
