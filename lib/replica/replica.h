@@ -140,6 +140,8 @@ enum ls_rc ls_uploader_sync(struct ls_uploader *u, uint64_t *txid,
     struct ls_err *e) LS_MUST_CHECK;
 /* What the replica is known to hold durably (0 before a sync or put). */
 uint64_t ls_uploader_acked(const struct ls_uploader *u);
+/* LTX time of that file: how far back its commit is. 0: there is none. */
+int64_t ls_uploader_acked_ms(const struct ls_uploader *u);
 /* Is the last acknowledgement young enough to prove that nobody is newer? If
  * not, what begins with that check has to list. */
 bool ls_uploader_proved(const struct ls_uploader *u);

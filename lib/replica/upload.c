@@ -62,6 +62,7 @@ struct ls_uploader {
 	bool doubt; /* a put failed: list before the next one too */
 	bool maybe; /* the object of the put that failed may be there */
 	uint64_t acked, acked_boot_ns;
+	int64_t acked_ms; /* LTX time of the newest that is stored */
 	uint64_t proof_boot_ns;
 	int64_t proof_wall_ns;
 	uint64_t from[LS_LEVELS]; /* where the last listing ended */
@@ -118,6 +119,12 @@ uint64_t
 ls_uploader_acked(const struct ls_uploader *u)
 {
 	return u->acked;
+}
+
+int64_t
+ls_uploader_acked_ms(const struct ls_uploader *u)
+{
+	return u->acked_ms;
 }
 
 bool
@@ -245,6 +252,7 @@ ls_uploader_sync(struct ls_uploader *u, uint64_t *txid, struct ls_ltx_header *h,
 	    (rc = ls_replica_header(u->r, best, &got, c, e)) != LS_OK)
 		goto out;
 	u->acked = best ? best->max_txid : 0;
+	u->acked_ms = best ? got.timestamp_ms : 0;
 	note_end(u, &all);
 	u->acked_boot_ns = u->proof_boot_ns;
 	u->synced = u->check = true;
@@ -571,6 +579,7 @@ put_proven(struct ls_uploader *u, const struct local *l,
 		u->proof_boot_ns = started, u->proof_wall_ns = wall;
 	}
 	u->acked = l->txid;
+	u->acked_ms = l->h.timestamp_ms;
 	u->acked_boot_ns = started;
 	u->check = u->maybe = false;
 	return LS_OK;

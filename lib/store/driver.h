@@ -6,6 +6,7 @@
 #define LS_DRIVER_H
 
 #include "base/sys.h"
+#include "store/stats.h"
 #include "store/store.h"
 
 #include <stdatomic.h>
@@ -23,12 +24,14 @@ struct ls_upload {
 	struct ls_put o;
 	struct ls_call call;
 	uint64_t total;
-	void *self; /* the driver's */
+	uint64_t began_ns; /* mono */
+	void *self;	   /* the driver's */
 };
 
 struct ls_driver {
 	const char *type;
 	enum ls_layout layout;
+	bool counts; /* its requests, itself: ls_req_count */
 	/* Set st->self; nothing else to undo on error. */
 	enum ls_rc (*open)(struct ls_store *st, struct ls_err *e);
 	void (*close)(struct ls_store *st);
@@ -83,11 +86,13 @@ enum ls_counter {
 
 struct ls_store {
 	const struct ls_driver *drv;
+	size_t kind; /* of ls_store_types */
 	struct ls_place place;
 	char *text;
 	struct ls_net *net;
 	void *self;
 	_Atomic uint64_t n[LS_N_COUNTERS];
+	struct ls_req_stats requests;
 	_Atomic uint64_t said_ns; /* mono time of the last "trying again" */
 };
 

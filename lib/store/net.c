@@ -9,6 +9,7 @@ struct ls_net {
 	pthread_mutex_t mu; /* guards facts */
 	struct ls_fact *facts;
 	_Atomic uint64_t seed;
+	struct ls_net_stats stats;
 };
 
 enum ls_rc
@@ -61,6 +62,12 @@ struct ls_http *
 ls_net_http(struct ls_net *n)
 {
 	return n->http;
+}
+
+struct ls_net_stats *
+ls_net_stats(struct ls_net *n)
+{
+	return &n->stats;
 }
 
 struct ls_creds_cache *

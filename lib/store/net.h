@@ -5,6 +5,7 @@
 
 #include "store/credentials.h"
 #include "store/http.h"
+#include "store/stats.h"
 
 #include <pthread.h>
 

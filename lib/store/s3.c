@@ -465,6 +465,7 @@ s3_copy(struct ls_store *st, const char *from, const char *to,
 const struct ls_driver ls_driver_s3 = {
 	.type = "s3",
 	.layout = LS_LAYOUT_HEX,
+	.counts = true,
 	.open = s3_open,
 	.close = s3_close,
 	.caps = ls_s3_caps,

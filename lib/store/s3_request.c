@@ -202,6 +202,30 @@ no_answer(const struct ls_http_resp *r, enum ls_rc rc)
 	return v;
 }
 
+/* What a request is for: parts and their beginning and end belong to a PUT. */
+static enum ls_op
+op_of(const struct ls_s3_req *q)
+{
+	switch (q->method[0]) {
+	case 'H': return LS_OP_HEAD;
+	case 'D': return LS_OP_DELETE;
+	case 'G':
+		for (size_t i = 0; i < q->nquery; i++)
+			if (strcmp(q->query[i].name, "list-type") == 0 ||
+			    strcmp(q->query[i].name, "uploads") == 0)
+				return LS_OP_LIST;
+		return LS_OP_GET;
+	default:
+		for (size_t i = 0; i < q->nquery; i++)
+			if (strcmp(q->query[i].name, "delete") == 0)
+				return LS_OP_DELETE;
+		for (size_t i = 0; i < q->nheader; i++)
+			if (strcmp(q->header[i].name, "x-amz-copy-source") == 0)
+				return LS_OP_COPY;
+		return LS_OP_PUT;
+	}
+}
+
 static enum ls_rc
 send_prepared(struct ls_store *st, const struct ls_s3_req *q,
     const struct attempt *a, struct ls_http_resp *r, const struct ls_call *c,
@@ -222,6 +246,8 @@ send_prepared(struct ls_store *st, const struct ls_s3_req *q,
 	};
 	enum ls_rc rc = ls_http_send(ls_net_http(st->net), &h, r, c, e);
 
+	ls_req_count(
+	    &st->requests, op_of(q), rc == LS_OK ? r->status : (int)rc);
 	return ls_err_wrap(e, rc, "%s", a->addr.host);
 }
 

@@ -7,7 +7,9 @@
  */
 #include "store/driver.h"
 
+#include "base/bytes.h"
 #include "base/sys.h"
+#include "store/net.h"
 
 #include <stdio.h>
 
@@ -26,13 +28,16 @@ ls_store_open(const struct ls_place *place, struct ls_net *net,
 	if (st == NULL)
 		return ls_err_nomem(e);
 	ls_place_init(&st->place);
+	ls_req_init(&st->requests);
 	st->net = net;
 	if ((rc = ls_place_copy(&st->place, place, e)) != LS_OK ||
 	    (rc = ls_place_settle(&st->place, e)) != LS_OK)
 		goto out;
 	for (size_t i = 0; i < sizeof drivers / sizeof drivers[0]; i++)
-		if (strcmp(st->place.type, drivers[i]->type) == 0)
+		if (strcmp(st->place.type, drivers[i]->type) == 0) {
 			st->drv = drivers[i];
+			st->kind = i; /* of ls_store_types */
+		}
 	if ((st->text = ls_place_text(&st->place)) == NULL)
 		rc = ls_err_nomem(e);
 	else
@@ -40,6 +45,7 @@ ls_store_open(const struct ls_place *place, struct ls_net *net,
 out:
 	if (rc != LS_OK) {
 		ls_place_fini(&st->place);
+		ls_req_fini(&st->requests);
 		ls_free(st->text);
 		ls_free(st);
 		return ls_err_wrap(e, rc, "open replica");
@@ -56,6 +62,7 @@ ls_store_free(struct ls_store *st)
 	if (st->drv->close != NULL)
 		st->drv->close(st);
 	ls_place_fini(&st->place);
+	ls_req_fini(&st->requests);
 	ls_free(st->text);
 	ls_free(st);
 }
@@ -158,16 +165,58 @@ count(struct ls_store *st, enum ls_counter what, uint64_t n)
 	atomic_fetch_add_explicit(&st->n[what], n, memory_order_relaxed);
 }
 
-/* Count one operation, or an error unless the answer is an ordinary one. */
+/* An operation that ended: n things of so many bytes. */
+struct ended {
+	enum ls_op op;
+	uint64_t began_ns, n, bytes;
+};
+
+/* Count it, or an error unless the answer is an ordinary one. */
 static enum ls_rc
-done(struct ls_store *st, enum ls_rc rc, enum ls_counter what, uint64_t n)
+done(struct ls_store *st, enum ls_rc rc, const struct ended *d)
 {
+	static const enum ls_counter what[LS_OPS] = { [LS_OP_PUT] = LS_N_PUT,
+		[LS_OP_GET] = LS_N_GET,
+		[LS_OP_HEAD] = LS_N_HEAD,
+		[LS_OP_LIST] = LS_N_LIST,
+		[LS_OP_DELETE] = LS_N_DELETE,
+		[LS_OP_COPY] = LS_N_COPY };
+
 	if (rc == LS_OK)
-		count(st, what, n);
+		count(st, what[d->op], d->n);
 	else if (rc != LS_ENOTFOUND && rc != LS_EEXISTS && rc != LS_ECHANGED &&
 		 rc != LS_ECANCELED)
 		count(st, LS_N_ERRORS, 1);
+	if (rc == LS_OK && d->op == LS_OP_PUT)
+		count(st, LS_N_PUT_BYTES, d->bytes);
+	if (rc == LS_OK && d->op == LS_OP_GET)
+		count(st, LS_N_GET_BYTES, d->bytes);
+	if (!st->drv->counts)
+		ls_req_count(&st->requests, d->op, (int)rc);
+	if (st->net != NULL)
+		ls_op_ended(&ls_net_stats(st->net)->op[st->kind][d->op], rc,
+		    d->n, d->bytes, ls_sys->mono_ns() - d->began_ns);
 	return rc;
+}
+
+static struct ended
+begin(enum ls_op op)
+{
+	return (struct ended){ op, ls_sys->mono_ns(), 1, 0 };
+}
+
+size_t
+ls_store_requests(struct ls_store *st, struct ls_req_stat *out, size_t max)
+{
+	struct ls_req_stats *r = &st->requests;
+	size_t n;
+
+	(void)pthread_mutex_lock(&r->mu);
+	n = LS_MIN(r->n, max);
+	if (n > 0)
+		memcpy(out, r->v, n * sizeof *out);
+	(void)pthread_mutex_unlock(&r->mu);
+	return n;
 }
 
 void
@@ -219,15 +268,16 @@ put(struct ls_store *st, const char *key, const struct ls_body *b,
     const struct ls_put *o, const struct ls_call *c, struct ls_err *e)
 {
 	static const struct ls_put plain = { .if_absent = false };
+	struct ended d = begin(LS_OP_PUT);
 	char *path = NULL;
 	enum ls_rc rc;
 
+	d.bytes = b->size;
 	if ((rc = path_of(st, key, &path, e)) == LS_OK &&
 	    (rc = ls_call_check(c, e)) == LS_OK)
-		rc = st->drv->put(st, path, b, o ? o : &plain, c, e);
+		rc = done(
+		    st, st->drv->put(st, path, b, o ? o : &plain, c, e), &d);
 	ls_free(path);
-	if (done(st, rc, LS_N_PUT, 1) == LS_OK)
-		count(st, LS_N_PUT_BYTES, b->size);
 	return ls_err_wrap(e, rc, "put %s to %s", key, st->text);
 }
 
@@ -255,22 +305,23 @@ ls_store_get(struct ls_store *st, const char *key, const struct ls_get *o,
     struct ls_err *e)
 {
 	static const struct ls_get whole = { .off = 0 };
+	struct ended d = begin(LS_OP_GET);
 	struct ls_got g = { 0 };
 	size_t before = out->n;
 	char *path = NULL;
 	enum ls_rc rc;
 
 	if ((rc = path_of(st, key, &path, e)) == LS_OK &&
-	    (rc = ls_call_check(c, e)) == LS_OK)
+	    (rc = ls_call_check(c, e)) == LS_OK) {
 		rc = st->drv->get(st, path, o ? o : &whole, out, &g, c, e);
-	ls_free(path);
-	if (done(st, rc, LS_N_GET, 1) == LS_OK) {
-		count(st, LS_N_GET_BYTES, out->n - before);
-		if (got != NULL)
-			*got = g;
-	} else {
-		out->n = before;
+		d.bytes = out->n - before;
+		rc = done(st, rc, &d);
 	}
+	ls_free(path);
+	if (rc != LS_OK)
+		out->n = before;
+	else if (got != NULL)
+		*got = g;
 	return ls_err_wrap(e, rc, "get %s from %s", key, st->text);
 }
 
@@ -278,15 +329,16 @@ enum ls_rc
 ls_store_head(struct ls_store *st, const char *key, struct ls_got *got,
     const struct ls_call *c, struct ls_err *e)
 {
+	struct ended d = begin(LS_OP_HEAD);
 	struct ls_got g = { 0 };
 	char *path = NULL;
 	enum ls_rc rc;
 
 	if ((rc = path_of(st, key, &path, e)) == LS_OK &&
 	    (rc = ls_call_check(c, e)) == LS_OK)
-		rc = st->drv->head(st, path, &g, c, e);
+		rc = done(st, st->drv->head(st, path, &g, c, e), &d);
 	ls_free(path);
-	if (done(st, rc, LS_N_HEAD, 1) == LS_OK && got != NULL)
+	if (rc == LS_OK && got != NULL)
 		*got = g;
 	return ls_err_wrap(e, rc, "head %s at %s", key, st->text);
 }
@@ -295,6 +347,7 @@ static enum ls_rc
 list(struct ls_store *st, const char *prefix, const char *after, bool dirs,
     ls_list_fn *fn, void *arg, const struct ls_call *c, struct ls_err *e)
 {
+	struct ended d = begin(LS_OP_LIST);
 	char *pre = NULL, *from = NULL;
 	enum ls_rc rc;
 
@@ -303,10 +356,10 @@ list(struct ls_store *st, const char *prefix, const char *after, bool dirs,
 	if ((rc = prefix_of(st, prefix, &pre, e)) == LS_OK &&
 	    (after == NULL || (rc = path_of(st, after, &from, e)) == LS_OK) &&
 	    (rc = ls_call_check(c, e)) == LS_OK)
-		rc = st->drv->list(st, pre, from, dirs, fn, arg, c, e);
+		rc = done(
+		    st, st->drv->list(st, pre, from, dirs, fn, arg, c, e), &d);
 	ls_free(pre);
 	ls_free(from);
-	(void)done(st, rc, LS_N_LIST, 1);
 	return ls_err_wrap(e, rc, "list %s of %s", prefix, st->text);
 }
 
@@ -328,6 +381,7 @@ enum ls_rc
 ls_store_delete(struct ls_store *st, const char *const *keys, size_t n,
     const struct ls_call *c, struct ls_err *e)
 {
+	struct ended d = begin(LS_OP_DELETE);
 	char **paths;
 	enum ls_rc rc = LS_OK;
 	size_t i;
@@ -336,14 +390,14 @@ ls_store_delete(struct ls_store *st, const char *const *keys, size_t n,
 		return LS_OK;
 	if ((paths = ls_zalloc(n * sizeof *paths)) == NULL)
 		return ls_err_nomem(e);
+	d.n = n;
 	for (i = 0; rc == LS_OK && i < n; i++)
 		rc = path_of(st, keys[i], &paths[i], e);
 	if (rc == LS_OK && (rc = ls_call_check(c, e)) == LS_OK)
-		rc = st->drv->del(st, paths, n, c, e);
+		rc = done(st, st->drv->del(st, paths, n, c, e), &d);
 	for (i = 0; i < n; i++)
 		ls_free(paths[i]);
 	ls_free(paths);
-	(void)done(st, rc, LS_N_DELETE, n);
 	return ls_err_wrap(e, rc, "delete from %s", st->text);
 }
 
@@ -351,14 +405,14 @@ enum ls_rc
 ls_store_delete_if(struct ls_store *st, const char *key, const char *etag,
     const struct ls_call *c, struct ls_err *e)
 {
+	struct ended d = begin(LS_OP_DELETE);
 	char *path = NULL;
 	enum ls_rc rc;
 
 	if ((rc = path_of(st, key, &path, e)) == LS_OK &&
 	    (rc = ls_call_check(c, e)) == LS_OK)
-		rc = st->drv->del_if(st, path, etag, c, e);
+		rc = done(st, st->drv->del_if(st, path, etag, c, e), &d);
 	ls_free(path);
-	(void)done(st, rc, LS_N_DELETE, 1);
 	return ls_err_wrap(e, rc, "delete %s from %s", key, st->text);
 }
 
@@ -367,16 +421,17 @@ ls_store_copy(struct ls_store *st, const char *from, const char *to,
     const struct ls_put *o, const struct ls_call *c, struct ls_err *e)
 {
 	static const struct ls_put plain = { .if_absent = false };
+	struct ended d = begin(LS_OP_COPY);
 	char *a = NULL, *b = NULL;
 	enum ls_rc rc;
 
 	if ((rc = path_of(st, from, &a, e)) == LS_OK &&
 	    (rc = path_of(st, to, &b, e)) == LS_OK &&
 	    (rc = ls_call_check(c, e)) == LS_OK)
-		rc = st->drv->copy(st, a, b, o ? o : &plain, c, e);
+		rc =
+		    done(st, st->drv->copy(st, a, b, o ? o : &plain, c, e), &d);
 	ls_free(a);
 	ls_free(b);
-	(void)done(st, rc, LS_N_COPY, 1);
 	return ls_err_wrap(e, rc, "copy %s to %s at %s", from, to, st->text);
 }
 
@@ -405,11 +460,13 @@ ls_upload_begin(struct ls_store *st, const char *key, const struct ls_put *o,
     const struct ls_call *c, struct ls_upload **out, struct ls_err *e)
 {
 	struct ls_upload *u = ls_zalloc(sizeof *u);
+	struct ended d = begin(LS_OP_PUT);
 	enum ls_rc rc;
 
 	if (u == NULL)
 		return ls_err_nomem(e);
 	u->st = st;
+	u->began_ns = d.began_ns;
 	if (o != NULL)
 		u->o = *o;
 	if (c != NULL)
@@ -418,7 +475,7 @@ ls_upload_begin(struct ls_store *st, const char *key, const struct ls_put *o,
 	    (rc = ls_call_check(c, e)) == LS_OK)
 		rc = st->drv->begin(u, e);
 	if (rc != LS_OK) {
-		(void)done(st, rc, LS_N_PUT, 1);
+		(void)done(st, rc, &d);
 		upload_free(u);
 		return ls_err_wrap(e, rc, "put %s to %s", key, st->text);
 	}
@@ -444,14 +501,14 @@ enum ls_rc
 ls_upload_commit(struct ls_upload *u, struct ls_err *e)
 {
 	struct ls_store *st = u->st;
+	const struct ended d = { LS_OP_PUT, u->began_ns, 1, u->total };
 	enum ls_rc rc;
 
 	if ((rc = ls_call_check(&u->call, e)) == LS_OK)
 		rc = st->drv->commit(u, e);
 	else
 		st->drv->abort(u);
-	if (done(st, rc, LS_N_PUT, 1) == LS_OK)
-		count(st, LS_N_PUT_BYTES, u->total);
+	(void)done(st, rc, &d);
 	rc = ls_err_wrap(
 	    e, rc, "put %s to %s", ls_store_key(st, u->path), st->text);
 	upload_free(u);
