@@ -13,6 +13,7 @@
 #include "daemon/control.h"
 #include "daemon/daemon.h"
 #include "daemon/notify.h"
+#include "daemon/site.h"
 #include "logsink.h"
 
 #include "base/file.h"
@@ -39,6 +40,7 @@ struct run {
 	struct ls_net *net;
 	struct ls_daemon *d;
 	struct ls_control *control;
+	struct ls_site *site;
 	struct child child;
 	struct rlimit files; /* the limit of open files we were given */
 	int sig_fd;
@@ -364,6 +366,17 @@ start_control(struct run *r)
 		ls_warn("cannot start the control socket", LS_ATTRS(LS_E(&e)));
 }
 
+/* A port that is taken must not keep databases from being replicated. */
+static void
+start_site(struct run *r)
+{
+	struct ls_err e = { 0 };
+
+	if (r->cfg.addr != NULL && r->cfg.addr[0] != '\0' && !r->f.once &&
+	    ls_site_start(r->d, r->cfg.addr, &r->site, &e) != LS_OK)
+		ls_error("cannot start metrics server", LS_ATTRS(LS_E(&e)));
+}
+
 static enum ls_rc
 run_all(struct run *r, struct ls_err *e)
 {
@@ -383,8 +396,10 @@ run_all(struct run *r, struct ls_err *e)
 	ls_daemon_ready(r->d, on_ready, r);
 	ls_daemon_quiet(r->d, on_quiet, r);
 	start_control(r);
+	start_site(r);
 	rc = ls_daemon_run(r->d, e);
 	ls_control_stop(r->control);
+	ls_site_stop(r->site);
 	if (ls_daemon_hangs(r->d)) {
 		ls_error("a step does not end, leaving it behind", NULL);
 		(void)cli_fail(e);

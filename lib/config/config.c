@@ -120,6 +120,9 @@ ls_config_fini(struct ls_config *cfg)
 	ls_free(cfg->file);
 	ls_free(cfg->socket.path);
 	ls_free(cfg->exec);
+	ls_free(cfg->addr);
+	ls_free(cfg->mcp_addr);
+	ls_free(cfg->heartbeat_url);
 	ls_free(cfg->logging.level);
 	*cfg = (struct ls_config){ 0 };
 }

@@ -82,6 +82,11 @@ struct ls_config {
 	int64_t shutdown_sync_interval_ns;
 	int64_t park_after_ns; /* 0 = never */
 	char *exec;
+	char *addr;	     /* metrics and status page; NULL or "" = off */
+	char *mcp_addr;	     /* MCP server; NULL or "" = off */
+	char *heartbeat_url; /* secret; NULL or "" = off */
+	int64_t heartbeat_interval_ns;
+	int64_t validation_interval_ns; /* 0 = off */
 	struct {
 		char *level; /* as written; NULL = unset */
 		enum ls_log_type type;

@@ -278,7 +278,9 @@ static const struct ls_row retention_rows[] = {
 static const struct ls_map map_retention = MAP("retention.", retention_rows);
 
 static const struct ls_row validation_rows[] = {
-	LATER("interval", "remove it"),
+	NUM(C, "interval", LS_O_DUR, cfg.validation_interval_ns, NULL,
+	    LS_R_NONNEG,
+	    "how often each replica is checked for completeness; default off"),
 };
 static const struct ls_map map_validation = MAP("validation.", validation_rows);
 
@@ -324,11 +326,17 @@ static const struct ls_row root_rows[] = {
 	    "pause between those tries"),
 	NUM(C, "park-after", LS_O_DUR, cfg.park_after_ns, "10s", LS_R_NONNEG,
 	    "quiet time after which a database costs nothing; 0 = never"),
-	SUB("validation", &map_validation, NULL),
-	LATER("addr", "metrics come with a later version; remove it"),
-	LATER("mcp-addr", "remove it"),
-	LATER("heartbeat-url", "remove it"),
-	LATER("heartbeat-interval", "remove it"),
+	SUB("validation", &map_validation, "checking of replicas"),
+	ROW(C, "addr", LS_O_STR, cfg.addr, NULL,
+	    "serve /metrics, /healthz and the status page here, such as "
+	    "127.0.0.1:9090"),
+	ROW(C, "mcp-addr", LS_O_STR, cfg.mcp_addr, NULL,
+	    "serve the Model Context Protocol here; whoever reaches it may "
+	    "restore and reset"),
+	ROW(C, "heartbeat-url", LS_O_STR, cfg.heartbeat_url, NULL,
+	    "asked for (GET) as long as all databases are in sync"),
+	NUM(C, "heartbeat-interval", LS_O_DUR, cfg.heartbeat_interval_ns, "5m",
+	    LS_R_POSITIVE, "how often; at least 1m"),
 	LEGACY("retention-check-interval", "l0-retention-check-interval works"),
 };
 const struct ls_map ls_map_root = { .prefix = "",

@@ -8,6 +8,7 @@
  */
 #include "config/schema.h"
 
+#include "base/addr.h"
 #include "base/bytes.h"
 #include "base/file.h"
 
@@ -356,13 +357,37 @@ move_dir(struct ls_raw_db *d, struct ls_dir_config *to)
 	d->dir = d->pattern = d->meta_dir = NULL;
 }
 
+/* What is served and asked for. */
+static enum ls_rc
+check_serving(const struct ls_config *cfg, struct ls_err *e)
+{
+	const char *addrs[] = { cfg->addr, cfg->mcp_addr };
+	const char *url = cfg->heartbeat_url;
+	struct ls_addr a;
+	enum ls_rc rc;
+
+	for (size_t i = 0; i < LS_COUNT(addrs); i++)
+		if (addrs[i] != NULL && addrs[i][0] != '\0' &&
+		    (rc = ls_addr_parse(addrs[i], &a, e)) != LS_OK)
+			return ls_err_wrap(e, rc, i ? "mcp-addr" : "addr");
+	if (url != NULL && url[0] != '\0' && strncmp(url, "http://", 7) != 0 &&
+	    strncmp(url, "https://", 8) != 0)
+		return ls_err_set(e, LS_EINVALID,
+		    "heartbeat-url must start with http:// or https://");
+	if (cfg->heartbeat_interval_ns < 60 * (int64_t)LS_SEC)
+		return ls_err_set(e, LS_ERANGE,
+		    "heartbeat interval must be at least 1 minute");
+	return LS_OK;
+}
+
 enum ls_rc
 ls_raw_settle(struct ls_raw *raw, const char *name, struct ls_err *e)
 {
 	struct ls_config *cfg = &raw->cfg;
 	enum ls_rc rc;
 
-	if ((rc = promote_snapshots(raw, e)) != LS_OK)
+	if ((rc = promote_snapshots(raw, e)) != LS_OK ||
+	    (rc = check_serving(&raw->cfg, e)) != LS_OK)
 		return ls_err_wrap(e, rc, "%s", name);
 	if (raw->n_dbs > 0) {
 		cfg->dbs = ls_zalloc(raw->n_dbs * sizeof cfg->dbs[0]);

@@ -11,6 +11,31 @@
 #include <stdio.h>
 #include <time.h>
 
+bool
+ls_daemon_walk(struct ls_daemon *d, uint64_t *after, size_t max,
+    void (*fn)(void *arg, struct ls_db *db), void *arg)
+{
+	size_t lo = 0, hi;
+	bool more;
+
+	(void)pthread_mutex_lock(&d->mu);
+	for (hi = d->n; lo < hi;) { /* the first that is behind *after */
+		size_t mid = lo + (hi - lo) / 2;
+
+		if (d->db[mid]->number <= *after)
+			lo = mid + 1;
+		else
+			hi = mid;
+	}
+	for (; lo < d->n && max > 0; lo++, max--) {
+		*after = d->db[lo]->number;
+		fn(arg, d->db[lo]);
+	}
+	more = lo < d->n;
+	(void)pthread_mutex_unlock(&d->mu);
+	return more;
+}
+
 size_t
 ls_daemon_count(struct ls_daemon *d)
 {

@@ -8,7 +8,7 @@
 #include "base/bytes.h"
 #include "base/file.h"
 #include "base/units.h"
-#include "daemon/mhd_lazy.h"
+#include "daemon/web.h"
 
 #include <errno.h>
 #include <jansson.h>
@@ -17,32 +17,18 @@
 #include <sys/un.h>
 #include <unistd.h>
 
-enum {
-	BODY_MAX = 64 * 1024,
-	CONNECTIONS = 32,
-	TIMEOUT_SEC = 30,
-	SILENT_SEC = 10 /* so long a client may take between two bytes */
-};
-
-/* jansson reads up to 2,048 nested values, by recursion. Only what is used of
- * it becomes memory. */
-#define STACK ((size_t)4 << 20)
+enum { BACKLOG = 32, TIMEOUT_SEC = 30 };
 
 struct ls_control {
 	struct ls_daemon *d;
-	struct MHD_Daemon *http;
+	struct ls_web *web;
 	char *path;
-};
-
-struct request {
-	struct ls_buf body;
-	bool too_large;
 };
 
 /* What a handler works on: json in, json out. */
 struct call {
 	struct ls_daemon *d;
-	struct MHD_Connection *conn;
+	const struct ls_web_call *web;
 	json_t *in;  /* borrowed; an object, or NULL for GET */
 	json_t *out; /* gives */
 	unsigned status;
@@ -207,8 +193,7 @@ do_sync(struct call *c)
 static void
 do_txid(struct call *c)
 {
-	const char *arg = ls_mhd.lookup_connection_value(
-	    c->conn, MHD_GET_ARGUMENT_KIND, "path");
+	const char *arg = ls_web_query(c->web, "path");
 	struct ls_db_info *v = NULL;
 	struct ls_err e = { 0 };
 	size_t n = 0;
@@ -298,42 +283,32 @@ static const struct route {
 };
 
 static enum MHD_Result
-reply(struct MHD_Connection *conn, unsigned status, const char *type,
-    const char *text)
+reply(const struct ls_web_call *w, unsigned status, const char *text)
 {
-	struct MHD_Response *r = ls_mhd.create_response_from_buffer(
-	    strlen(text), (void *)(uintptr_t)text, MHD_RESPMEM_MUST_COPY);
-	enum MHD_Result ok;
-
-	if (r == NULL)
-		return MHD_NO;
-	(void)ls_mhd.add_response_header(r, "Content-Type", type);
-	ok = ls_mhd.queue_response(conn, status, r);
-	ls_mhd.destroy_response(r);
-	return ok;
+	return ls_web_reply(
+	    w, status, "application/json", LS_SPAN_STR(text), NULL);
 }
 
 static enum MHD_Result
-run(struct call *c, const struct route *r, struct request *req)
+run(struct call *c, const struct route *r)
 {
+	const struct ls_web_call *w = c->web;
 	json_error_t why;
 	enum MHD_Result ok;
 	char *text;
 
 	c->status = 200;
 	/* The request is there; it may take as long as it says. */
-	(void)ls_mhd.set_connection_option(
-	    c->conn, MHD_CONNECTION_OPTION_TIMEOUT, 0U);
+	ls_web_patient(w);
 	if (r->method[0] == 'P') {
-		c->in =
-		    json_loadb((const char *)req->body.p, req->body.n, 0, &why);
-		if (!json_is_object(c->in) || req->too_large)
+		c->in = json_loadb((const char *)w->body.p, w->body.n, 0, &why);
+		if (!json_is_object(c->in) || w->too_large)
 			fail(c, 400, "invalid request body");
 	}
 	if (c->out == NULL)
 		r->run(c);
 	text = c->out ? json_dumps(c->out, JSON_COMPACT) : NULL;
-	ok = reply(c->conn, text ? c->status : 500, "application/json",
+	ok = reply(w, text ? c->status : 500,
 	    text ? text : "{\"error\":\"out of memory\"}");
 	free(text);
 	json_decref(c->in);
@@ -342,51 +317,22 @@ run(struct call *c, const struct route *r, struct request *req)
 }
 
 static enum MHD_Result
-on_request(void *cls, struct MHD_Connection *conn, const char *url,
-    const char *method, const char *version, const char *data, size_t *size,
-    void **state)
+on_call(void *arg, const struct ls_web_call *w)
 {
-	struct ls_control *ctl = cls;
-	struct request *req = *state;
-	struct call c = { .d = ctl->d, .conn = conn };
+	struct ls_control *ctl = arg;
+	struct call c = { .d = ctl->d, .web = w };
 	bool known = false;
 
-	(void)version;
-	if (req == NULL) {
-		if ((req = *state = ls_zalloc(sizeof *req)) == NULL)
-			return MHD_NO;
-		ls_buf_init(&req->body, BODY_MAX);
-		return MHD_YES;
-	}
-	if (*size > 0) {
-		if (ls_buf_add(&req->body, data, *size, NULL) != LS_OK)
-			req->too_large = true;
-		*size = 0;
-		return MHD_YES;
-	}
 	for (size_t i = 0; i < LS_COUNT(routes); i++) {
-		if (strcmp(url, routes[i].path) != 0)
+		if (strcmp(w->path, routes[i].path) != 0)
 			continue;
 		known = true;
-		if (strcmp(method, routes[i].method) == 0)
-			return run(&c, &routes[i], req);
+		if (strcmp(w->method, routes[i].method) == 0)
+			return run(&c, &routes[i]);
 	}
-	return known ? reply(conn, 405, "application/json",
-			   "{\"error\":\"method not allowed\"}")
-		     : reply(conn, 404, "text/plain", "404 page not found\n");
-}
-
-static void
-on_done(void *cls, struct MHD_Connection *conn, void **state,
-    enum MHD_RequestTerminationCode why)
-{
-	struct request *req = *state;
-
-	(void)cls, (void)conn, (void)why;
-	if (req != NULL)
-		ls_buf_free(&req->body);
-	ls_free(req);
-	*state = NULL;
+	return known ? reply(w, 405, "{\"error\":\"method not allowed\"}")
+		     : ls_web_reply(w, 404, "text/plain",
+			   LS_SPAN_STR("404 page not found\n"), NULL);
 }
 
 static enum ls_rc
@@ -410,7 +356,7 @@ listen_at(const char *path, uint32_t mode, int *fd, struct ls_err *e)
 	}
 	*fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
 	if (*fd < 0 || bind(*fd, (struct sockaddr *)&a, sizeof a) != 0 ||
-	    chmod(path, (mode_t)mode) != 0 || listen(*fd, CONNECTIONS) != 0)
+	    chmod(path, (mode_t)mode) != 0 || listen(*fd, BACKLOG) != 0)
 		return ls_err_sys(e, errno, "control socket %s", path);
 	return LS_OK;
 }
@@ -428,20 +374,8 @@ ls_control_start(struct ls_daemon *d, const char *path, uint32_t mode,
 		return ls_err_nomem(e);
 	}
 	c->d = d;
-	if ((rc = ls_mhd_load(e)) == LS_OK &&
-	    (rc = listen_at(path, mode, &fd, e)) == LS_OK) {
-		c->http = ls_mhd.start_daemon(
-		    MHD_USE_INTERNAL_POLLING_THREAD |
-			MHD_USE_THREAD_PER_CONNECTION | MHD_USE_POLL,
-		    0, NULL, NULL, on_request, c, MHD_OPTION_LISTEN_SOCKET, fd,
-		    MHD_OPTION_CONNECTION_LIMIT, (unsigned)CONNECTIONS,
-		    MHD_OPTION_CONNECTION_TIMEOUT, (unsigned)SILENT_SEC,
-		    MHD_OPTION_NOTIFY_COMPLETED, on_done, NULL,
-		    MHD_OPTION_THREAD_STACK_SIZE, STACK, MHD_OPTION_END);
-		if (c->http == NULL)
-			rc = ls_err_set(e, LS_EIO,
-			    "cannot serve the control socket %s", path);
-	}
+	if ((rc = listen_at(path, mode, &fd, e)) == LS_OK)
+		rc = ls_web_start(fd, on_call, c, "control socket", &c->web, e);
 	if (rc != LS_OK) {
 		if (fd >= 0)
 			(void)close(fd);
@@ -459,7 +393,7 @@ ls_control_stop(struct ls_control *c)
 	if (c == NULL)
 		return;
 	(void)unlink(c->path);
-	ls_mhd.stop_daemon(c->http);
+	ls_web_stop(c->web);
 	ls_free(c->path);
 	ls_free(c);
 }

@@ -107,6 +107,7 @@ ls_daemon_add(struct ls_daemon *d, struct ls_db_config *conf,
 		ls_db_free(db);
 		return rc;
 	}
+	db->number = ++d->numbers;
 	d->db[d->n++] = db;
 	d->unlooked++;
 	ls_db_due_local(db, 0);
@@ -318,6 +319,8 @@ stir(struct ls_db *db, uint64_t now)
 {
 	uint64_t every = (uint64_t)db->conf.monitor_interval_ns;
 
+	if (db->seen_ns == 0)
+		db->seen_ns = now;
 	if (every == 0 || db->fenced || db->stuck)
 		return;
 	ls_db_due_local(db, LS_MAX(now, db->last_capture_ns + every));

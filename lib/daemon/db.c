@@ -20,6 +20,7 @@ ls_db_new(struct ls_daemon *d, struct ls_db_config *conf, struct ls_db **out,
 	db->conf = *conf;
 	memset(conf, 0, sizeof *conf);
 	db->name = ls_basename(db->conf.path);
+	db->doubt_ns = ls_sys->mono_ns();
 	db->local_timer.kind = LS_T_LOCAL;
 	db->remote_timer.kind = LS_T_REMOTE;
 	db->maint_timer.kind = LS_T_MAINT;
@@ -58,10 +59,15 @@ ls_db_file(const struct ls_db *db)
 enum ls_rc
 ls_db_open_remote(struct ls_db *db, struct ls_err *e)
 {
+	struct ls_store *st = NULL;
 	enum ls_rc rc = LS_OK;
 
-	if (db->store == NULL)
-		rc = ls_store_open(&db->conf.place, db->d->net, &db->store, e);
+	if (db->store == NULL && (rc = ls_store_open(&db->conf.place,
+				      db->d->net, &st, e)) == LS_OK) {
+		(void)pthread_mutex_lock(&db->d->mu); /* metrics look at it */
+		db->store = st;
+		(void)pthread_mutex_unlock(&db->d->mu);
+	}
 	if (rc == LS_OK && db->replica == NULL)
 		rc = ls_replica_new(db->store, &db->replica, e);
 	if (rc != LS_OK || db->up != NULL)
@@ -105,6 +111,24 @@ ls_db_state(const struct ls_db *db)
 	    (ls_endpoint_away(db, NULL) && !ls_db_is_stored(db)))
 		return "error";
 	return db->parked ? "parked" : "replicating";
+}
+
+uint64_t
+ls_db_lag_ns(struct ls_db *db, uint64_t now)
+{
+	bool doubt = !db->remote_known || db->rebase || db->acked == 0 ||
+		     !db->local_known;
+	uint64_t since[] = { 0, db->seen_ns, db->taking_ns,
+		db->exists && doubt ? db->doubt_ns : 0 };
+	uint64_t oldest = now;
+
+	if (db->remote_known)
+		ls_lag_durable(&db->lag, db->acked);
+	since[0] = ls_lag_since(&db->lag);
+	for (size_t i = 0; i < LS_COUNT(since); i++)
+		if (since[i] != 0)
+			oldest = LS_MIN(oldest, since[i]);
+	return now - oldest;
 }
 
 uint64_t

@@ -15,6 +15,7 @@
 #include "daemon/daemon.h"
 #include "daemon/endpoint.h"
 #include "daemon/pool.h"
+#include "daemon/tally.h"
 #include "daemon/timer.h"
 #include "daemon/tree.h"
 #include "daemon/watch.h"
@@ -52,6 +53,7 @@ enum ls_goal { LS_GOAL_RUN, LS_GOAL_STOP };
 struct ls_db {
 	struct ls_daemon *d;
 	struct ls_db_config conf;
+	uint64_t number;  /* in d->db ascending, never used again */
 	const char *name; /* base name of the database, for the log */
 	struct ls_file_mark parked_wal; /* of the -wal when it was parked; the
 					 * local part's while that is lent */
@@ -93,6 +95,7 @@ struct ls_db {
 	struct ls_cancel snap_cancel; /* ends it */
 
 	struct ls_endpoint *endpoint;
+	struct ls_tally tally; /* has rules of its own */
 
 	/* ---- under d->mu ----------------------------------------------- */
 	struct ls_timer local_timer, remote_timer, maint_timer;
@@ -163,6 +166,11 @@ struct ls_db {
 	uint64_t last_upload_ns;  /* mono time of the newest capture in it */
 	uint64_t quiet_ns;	  /* mono time of the last captured change */
 	int64_t last_sync_ns;	  /* wall */
+	/* For the lag (tally.c), mono times. A change was seen that no step has
+	 * begun to capture; that one does; it is not known since then whether
+	 * all is at the replica. 0 = none. */
+	uint64_t seen_ns, taking_ns, doubt_ns;
+	struct ls_lag lag;
 	uint64_t wal_bytes;
 	struct ls_err err; /* of the last failed step; rc LS_OK = none */
 	unsigned waiters;  /* control requests that look at it */
@@ -202,8 +210,9 @@ struct ls_daemon {
 	pthread_mutex_t mu;
 	pthread_cond_t changed; /* any database's record changed */
 	struct ls_timers timers;
-	struct ls_db **db;
+	struct ls_db **db; /* ascending by number: ls_daemon_walk */
 	size_t n, cap;
+	uint64_t numbers; /* given so far */
 	size_t hot_n;
 	/* slots.c */
 	size_t slots, slots_max; /* databases that are open, or may become so */
@@ -276,6 +285,12 @@ void ls_db_returned(struct ls_db *db);
 /* Frames were written whose commit is not in the wal-index yet: it comes without
  * an event, so look soon, then less and less often. mu held. */
 void ls_daemon_look_often(struct ls_daemon *d);
+/* Call fn for the databases behind number *after, at most max of them, in the
+ * order of their numbers, and move *after on. False: there are no more. d->mu is
+ * held while fn runs, and free between two calls, so that a long walk stops
+ * nobody; a database that comes or goes meanwhile is met once or not at all. */
+bool ls_daemon_walk(struct ls_daemon *d, uint64_t *after, size_t max,
+    void (*fn)(void *arg, struct ls_db *db), void *arg);
 void ls_db_due_local(struct ls_db *db, uint64_t due_ns);
 void ls_db_due_remote(struct ls_db *db, uint64_t due_ns);
 void ls_db_due_maint(struct ls_db *db, uint64_t due_ns);
@@ -292,6 +307,9 @@ void ls_db_well(struct ls_db *db);
 void ls_db_failed(struct ls_db *db, struct ls_log_limit *l, const char *what,
     const struct ls_err *e);
 const char *ls_db_state(const struct ls_db *db); /* mu held */
+/* For how long the oldest commit waits that is not at the replica; 0: none
+ * does. mu held. */
+uint64_t ls_db_lag_ns(struct ls_db *db, uint64_t now);
 /* 1 s, 2 s, 4 s ... of base, at most 15 s. */
 uint64_t ls_db_backoff(uint64_t base_ns, uint64_t failures);
 /* Open store, replica and uploader when they are not. */

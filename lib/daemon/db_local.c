@@ -43,14 +43,22 @@ struct turn {
 	bool missing;  /* there is no database */
 	bool park;
 	uint64_t retry_ns; /* from now; 0 = by events only */
+	uint64_t began_ns; /* mono */
+	uint64_t since_ns; /* of the change that it is to capture, if seen */
 };
 
 static void
-log_captured(const struct ls_db *db, const struct ls_captured *c)
+log_captured(struct ls_db *db, const struct ls_captured *c)
 {
 	static const char *const kinds[] = { "none", "frames", "copy", "diff" };
+	bool resync = c->kind == LS_CAP_COPY_ALL || c->kind == LS_CAP_DIFF;
 
-	if (c->kind == LS_CAP_COPY_ALL || c->kind == LS_CAP_DIFF)
+	ls_tally_add(&db->tally.wal_read, c->wal_bytes);
+	if (resync && c->reason[0] != '\0') { /* no first copy */
+		ls_tally_add(&db->tally.resyncs, 1);
+		ls_tally_add(&db->tally.resync_pages, c->pages);
+	}
+	if (resync)
 		ls_info("resync",
 		    LS_ATTRS(LS_S("db", db->name), LS_S("kind", kinds[c->kind]),
 			LS_S("reason", c->reason), LS_T("txid", c->txid),
@@ -93,6 +101,18 @@ ls_db_publish(struct ls_db *db)
 	db->wal_bytes = pos.wal_file_bytes;
 	db->resync_wants_base = pos.wants_base;
 	db->local_known = true;
+	ls_tally_set(&db->tally.wal_bytes, pos.wal_file_bytes);
+	ls_tally_set(&db->tally.wal_done,
+	    pos.frame == 0 ? 0 : 32 + pos.frame * (24ull + pos.page_size));
+	ls_tally_set(
+	    &db->tally.spool_bytes, ls_spool_bytes(ls_capture_spool(db->cap)));
+	if (db->newest != before) {
+		if (db->remote_known)
+			ls_lag_durable(&db->lag, db->acked);
+		if (db->newest > db->acked || !db->remote_known)
+			ls_lag_captured(&db->lag, db->newest,
+			    db->taking_ns ? db->taking_ns : ls_sys->mono_ns());
+	}
 	if (db->newest > before)
 		send_soon(db);
 }
@@ -224,6 +244,17 @@ open_capture(struct ls_db *db, struct turn *t, struct ls_err *e)
 	return LS_OK;
 }
 
+static void
+count_checkpoint(
+    struct ls_tally *t, enum ls_ckpt mode, enum ls_rc rc, uint64_t ns)
+{
+	if (rc == LS_OK)
+		ls_tally_add(&t->ckpts[mode], 1);
+	else if (rc != LS_EBUSY && rc != LS_EAGAIN) /* next time */
+		ls_tally_add(&t->ckpt_errors[mode], 1);
+	ls_tally_add(&t->ckpt_ns[mode], ns);
+}
+
 /* Blocks for a stat. */
 static struct ls_file_mark
 mark_wal(const struct ls_db *db)
@@ -255,11 +286,16 @@ static enum ls_rc
 park_capture(struct ls_db *db, struct ls_err *e)
 {
 	struct ls_file_mark mark = mark_wal(db);
+	uint64_t began;
 	enum ls_rc rc;
 
 	if (ls_sys->wall_ns() - mark.mtime_ns < CLOCK_STEP_MS * (int64_t)LS_MS)
 		return ls_err_set(e, LS_EBUSY, "written a moment ago");
-	if ((rc = ls_capture_park(db->cap, e)) == LS_OK)
+	began = ls_sys->mono_ns();
+	rc = ls_capture_park(db->cap, e); /* its checkpoint is a RESTART */
+	count_checkpoint(
+	    &db->tally, LS_CKPT_RESTART, rc, ls_sys->mono_ns() - began);
+	if (rc == LS_OK)
 		db->parked_wal = mark;
 	return rc;
 }
@@ -284,6 +320,7 @@ close_capture(struct ls_db *db, bool park, struct ls_err *e)
 	}
 	if (!park)
 		rc = ls_capture_close(cap, e);
+	ls_tally_set(&db->tally.blocked_by, 0);
 	db->cap = NULL;
 	let_go(db);
 	return rc;
@@ -295,11 +332,15 @@ checkpoint(struct ls_db *db, struct ls_err *e)
 	enum ls_ckpt mode =
 	    ls_capture_checkpoint_due(db->cap, ls_sys->mono_ns());
 	struct ls_checkpointed cp = { 0 };
+	uint64_t began;
 	enum ls_rc rc;
 
 	if (mode == LS_CKPT_NONE)
 		return LS_OK;
+	began = ls_sys->mono_ns();
 	rc = ls_capture_checkpoint(db->cap, mode, &cp, e);
+	count_checkpoint(&db->tally, mode, rc, ls_sys->mono_ns() - began);
+	ls_tally_set(&db->tally.blocked_by, (uint64_t)cp.blocked_by);
 	if (rc == LS_EBUSY || rc == LS_EAGAIN)
 		return LS_OK; /* readers or a torn index: next time */
 	if (cp.tail.kind != LS_CAP_NONE)
@@ -506,8 +547,13 @@ work(struct ls_db *db, struct turn *t, struct ls_err *e)
 		rc = ls_db_snapshot_begin(db, e);
 	if (rc == LS_OK)
 		rc = tidy(db, t, e);
-	if (rc == LS_OK && quiet_enough(db, t))
+	if (rc == LS_OK && quiet_enough(db, t)) {
+		/* What it is like goes on to be told. */
+		(void)pthread_mutex_lock(&db->d->mu);
+		ls_db_publish(db);
+		(void)pthread_mutex_unlock(&db->d->mu);
 		t->park = close_capture(db, true, &parked) == LS_OK;
+	}
 	return rc;
 }
 
@@ -532,6 +578,36 @@ next_look(const struct ls_db *db, const struct turn *t, uint64_t now)
 	return due;
 }
 
+/* What the step was like, for metrics; mu not held. */
+static void
+tally(struct ls_db *db, const struct turn *t, enum ls_rc rc)
+{
+	int64_t size = ls_file_size(ls_db_file(db));
+	bool failed =
+	    rc != LS_OK && rc != LS_ECANCELED && rc != LS_EAGAIN && !t->missing;
+
+	ls_tally_set(&db->tally.db_bytes, size > 0 ? (uint64_t)size : 0);
+	ls_tally_add(&db->tally.syncs, 1);
+	ls_tally_add(&db->tally.sync_ns, ls_sys->mono_ns() - t->began_ns);
+	ls_tally_add(&db->tally.sync_errors, failed);
+	if (rc == LS_OK || failed)
+		ls_tally_set(&db->tally.disk_full, rc == LS_ENOSPC);
+}
+
+/* What was seen and is not captured goes on to count for the lag. mu held. */
+static void
+settle_lag(struct ls_db *db, const struct turn *t, enum ls_rc rc, uint64_t now)
+{
+	if (t->missing) {
+		db->doubt_ns = now;
+		db->seen_ns = 0;
+	} else if ((rc != LS_OK || t->again) &&
+		   (db->seen_ns == 0 || t->since_ns < db->seen_ns)) {
+		db->seen_ns = t->since_ns;
+	}
+	db->taking_ns = 0;
+}
+
 /* Give the record back. */
 static void
 settle(struct ls_db *db, const struct turn *t, enum ls_rc rc, uint64_t gen,
@@ -540,6 +616,7 @@ settle(struct ls_db *db, const struct turn *t, enum ls_rc rc, uint64_t gen,
 	struct ls_daemon *d = db->d;
 	uint64_t now = ls_sys->mono_ns(), due;
 
+	tally(db, t, rc);
 	(void)pthread_mutex_lock(&d->mu);
 	if (db->local_net)
 		ls_endpoint_done(db, rc == LS_OK && t->rebase, rc, e);
@@ -547,6 +624,7 @@ settle(struct ls_db *db, const struct turn *t, enum ls_rc rc, uint64_t gen,
 	db->looked = true;
 	if (t->captured && db->hot)
 		ls_slot_hot(db);
+	settle_lag(db, t, rc, now);
 	if (rc == LS_OK) {
 		db->local_ended = gen;
 		if (db->remote_failures == 0 && !db->stuck)
@@ -654,6 +732,10 @@ ls_db_local_step(struct ls_work *w)
 
 	(void)pthread_mutex_lock(&d->mu);
 	gen = ++db->local_gen;
+	t.began_ns = ls_sys->mono_ns();
+	t.since_ns = db->seen_ns ? db->seen_ns : t.began_ns;
+	db->taking_ns = db->seen_ns;
+	db->seen_ns = 0;
 	t.goal = db->goal;
 	t.stirred = db->stirred || db->parked;
 	t.recover = db->recover;

@@ -83,8 +83,9 @@ struct upkeep {
 static void
 made(void *arg, int level, const struct ls_compacted *got)
 {
-	const struct ls_db *db = arg;
+	struct ls_db *db = arg;
 
+	ls_tally_add(&db->tally.compact_errors, got->bad_shape);
 	ls_info("compaction complete",
 	    LS_ATTRS(LS_S("db", db->name), LS_I("level", level),
 		LS_T("txid.min", got->min_txid),
@@ -147,6 +148,10 @@ retain(struct ls_db *db, struct upkeep *u, struct ls_err *e)
 		rc = ls_maint_retain(db->maint, u->t.newest, &got, &u->call, e);
 		for (int i = 0; i < LS_LEVELS; i++)
 			n += got.deleted[i];
+		for (int i = 0; rc == LS_OK && i <= LS_L0_TOO_RECENT; i++)
+			ls_tally_set(&db->tally.l0[i], got.l0[i]);
+		if (rc == LS_OK)
+			ls_tally_set(&db->tally.l0_known, 1);
 		if (n > 0)
 			ls_info("retention complete",
 			    LS_ATTRS(LS_S("db", db->name), LS_U("files", n),

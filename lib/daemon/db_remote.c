@@ -42,6 +42,7 @@ know_remote(struct ls_db *db, struct ls_err *e)
 	(void)pthread_mutex_lock(&d->mu);
 	db->compare = txid != 0;
 	db->acked = txid;
+	ls_tally_set(&db->tally.durable_ms, (uint64_t)h.timestamp_ms);
 	/* Its successor may be under way, of an earlier run. */
 	db->sent = db->listed ? LS_MAX(db->sent, txid + 1) : txid + 1;
 	db->sent_known = db->listed = true;
@@ -76,6 +77,7 @@ decide(struct ls_db *db, uint64_t *txid, const char **why)
 		db->sent = LS_MAX(db->sent, *txid);
 	if (n == NEXT_REBASE) {
 		db->rebase = true;
+		db->doubt_ns = ls_sys->mono_ns();
 		ls_db_due_local(db, 0);
 	}
 	(void)pthread_mutex_unlock(&d->mu);
@@ -101,6 +103,8 @@ put_one(struct ls_db *db, uint64_t txid, struct ls_err *e)
 		return rc;
 	(void)pthread_mutex_lock(&d->mu);
 	db->acked = txid;
+	ls_tally_set(
+	    &db->tally.durable_ms, (uint64_t)ls_uploader_acked_ms(db->up));
 	if (db->remote_lineage == 0)
 		db->remote_lineage = db->lineage;
 	/* The next is due an interval after the capture, not after the PUT: so
@@ -172,6 +176,7 @@ work(struct ls_db *db, bool *more, bool *answered, struct ls_err *e)
 	if (rc == LS_EGAP) { /* look anew, and begin on top of what is left */
 		(void)pthread_mutex_lock(&db->d->mu);
 		db->remote_known = false;
+		db->doubt_ns = ls_sys->mono_ns();
 		db->gone = true;
 		(void)pthread_mutex_unlock(&db->d->mu);
 	}
@@ -250,6 +255,7 @@ failed(struct ls_db *db, bool stop, const struct ls_err *e)
 {
 	uint64_t n = atomic_fetch_add(&db->remote_failures, 1) + 1;
 
+	ls_tally_add(&db->tally.upload_errors, e->rc != LS_ECANCELED);
 	if (e->rc == LS_EFENCED)
 		db->remote_limit.last_ns = 0; /* said whatever came before */
 	ls_db_failed(db, &db->remote_limit,

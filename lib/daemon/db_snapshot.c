@@ -159,8 +159,10 @@ ls_db_snapshot_step(struct ls_work *w)
 		ls_info("snapshot complete",
 		    LS_ATTRS(LS_S("db", db->name),
 			LS_T("txid", db->view_info.txid), LS_U("size", size)));
-	else if (rc != LS_ECANCELED && rc != LS_EAGAIN)
+	else if (rc != LS_ECANCELED && rc != LS_EAGAIN) {
+		ls_tally_add(&db->tally.upload_errors, 1);
 		ls_db_failed(db, &db->snap_limit, "snapshot failed", &e);
+	}
 	(void)pthread_mutex_lock(&d->mu);
 	ls_endpoint_done(db, rc == LS_OK, rc, &e);
 	settle(db, rc);

@@ -15,7 +15,8 @@
 	X(stop_daemon)                                            \
 	X(set_connection_option)                                  \
 	X(lookup_connection_value) X(create_response_from_buffer) \
-	    X(add_response_header) X(queue_response) X(destroy_response)
+	X(create_response_from_callback)                          \
+	X(add_response_header) X(queue_response) X(destroy_response)
 /* clang-format on */
 
 struct ls_mhd {

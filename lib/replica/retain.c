@@ -245,6 +245,18 @@ old_enough(struct job *j, size_t n)
 	return end;
 }
 
+static void
+count_level_0(struct job *j, size_t n, uint64_t old)
+{
+	uint64_t has = level_end(&j->all, 1);
+
+	for (size_t i = 0; i < n; i++) {
+		uint64_t at = j->all.v[i].max_txid;
+
+		j->out->l0[at <= old ? 0 : at > has ? 1 : 2]++;
+	}
+}
+
 static enum ls_rc
 choose_level_0(struct job *j, struct ls_err *e)
 {
@@ -257,6 +269,7 @@ choose_level_0(struct job *j, struct ls_err *e)
 	if (j->o->l0_retention_ns == 0)
 		return LS_OK;
 	end = old_enough(j, n);
+	count_level_0(j, n, end);
 	for (size_t i = 0; rc == LS_OK && i + 1 < n; i++) {
 		const struct ls_file f = j->all.v[i];
 		bool may = true;

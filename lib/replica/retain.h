@@ -29,6 +29,8 @@ struct ls_retain_opts {
 
 struct ls_retained {
 	size_t deleted[LS_LEVELS];
+	/* Level-0 files that were chosen, that level 1 has not, too young. */
+	size_t l0[3];
 	uint64_t bytes;
 	bool promoted; /* the base was copied from level 0 to level 9 */
 	/* When something may be next to go, as far as the files that are there

@@ -197,16 +197,36 @@ TEST(bad_values_name_line_key_and_value)
 
 TEST(later_is_refused)
 {
-	refuses("addr: ':9090'\n", "c.yml:1: addr is not supported yet");
-	refuses("mcp-addr: ':3001'\n", "mcp-addr is not supported yet");
-	refuses("heartbeat-url: https://x\n", "heartbeat-url is not");
-	refuses("validation: {interval: 5m}\n", "validation.interval is not");
 	refuses("compression: zstd\n", "comes with a later version");
 	refuses("age: {recipients: [x]}\n", "age encryption is not currently "
 					    "supported");
 	refuses("dbs:\n- path: /d\n  replica: {type: sftp, host: h}\n",
 	    "dbs[].replica.host is not supported yet");
 	CHECK(parse("addr: ''\nage: {recipients: []}\n", NULL) == LS_OK);
+	ls_config_fini(&cfg);
+}
+
+TEST(what_is_served_is_checked)
+{
+	refuses("addr: localhost\n",
+	    "addr: must specify port for bind address: \"localhost\"");
+	refuses("addr: 'localhost:'\n", "must specify port");
+	refuses("mcp-addr: ':x'\n", "mcp-addr: \"x\" is no port number");
+	refuses("addr: ':65536'\n", "\"65536\" is no port number");
+	refuses("addr: '::1:9090'\n", "too many colons in bind address");
+	refuses("heartbeat-url: ftp://x\n",
+	    "heartbeat-url must start with http:// or https://");
+	refuses("heartbeat-interval: 59s\n",
+	    "heartbeat interval must be at least 1 minute");
+	refuses("validation: {interval: -1s}\n", "validation.interval");
+	CHECK(parse("addr: '[::1]:0'\nmcp-addr: ':3001'\n"
+		    "heartbeat-url: https://x\nvalidation: {interval: 5m}\n",
+		  NULL) == LS_OK);
+	CHECK_STR(cfg.addr, "[::1]:0");
+	CHECK_STR(cfg.mcp_addr, ":3001");
+	CHECK_STR(cfg.heartbeat_url, "https://x");
+	CHECK_EQ(cfg.heartbeat_interval_ns, 300 * LS_SEC);
+	CHECK_EQ(cfg.validation_interval_ns, 300 * LS_SEC);
 	ls_config_fini(&cfg);
 }
 
