@@ -3,7 +3,7 @@
  * (1) NAMES ARE UNTRUSTED. A key that is not exactly "<prefix><16 hex>-<16
  *     hex>.ltx" is no file of ours and is ignored; a listing has a ceiling.
  *     (test: listing_ignores_what_is_not_ltx)
- * (2) A LISTING IS SORTED, whatever the store did: level, min, max.
+ * (2) A LISTING IS SORTED (list.c), whatever the store did: level, min, max.
  * (3) A REMEMBERED HEADER BELONGS TO ONE OBJECT: the cache compares size and
  *     time as listed too, so an object that was replaced is read again. It
  *     starts with four entries and never grows past CACHE_MAX: an idle
@@ -138,118 +138,6 @@ ls_files_sort(struct ls_file *v, size_t n)
 			qsort(v, n, sizeof *v, ls_file_order);
 			return;
 		}
-}
-
-struct listing {
-	struct ls_files *out;
-	int level;
-	uint64_t from;
-	size_t prefix_len;
-	enum ls_rc rc;
-	struct ls_err *e;
-};
-
-static bool
-on_object(void *arg, const struct ls_object *o)
-{
-	struct listing *l = arg;
-	struct ls_file f = {
-		.level = l->level, .size = o->size, .created_ns = o->mtime_ns
-	};
-
-	if (strlen(o->key) <= l->prefix_len ||
-	    !ls_ltx_name_parse(
-		o->key + l->prefix_len, &f.min_txid, &f.max_txid) ||
-	    f.min_txid < l->from)
-		return true;
-	l->rc = ls_files_add(l->out, &f, l->e);
-	return l->rc == LS_OK;
-}
-
-enum ls_rc
-ls_replica_list(struct ls_replica *r, int level, uint64_t from,
-    struct ls_files *out, const struct ls_call *c, struct ls_err *e)
-{
-	enum ls_rc rc;
-	char prefix[LS_KEY_MAX], after[LS_KEY_MAX], txid[LS_TXID_TEXT];
-	struct listing l = { out, level, from, 0, LS_OK, e };
-	size_t had = out->n;
-
-	ls_level_prefix(ls_store_layout(r->st), level, prefix);
-	l.prefix_len = strlen(prefix);
-	/* "<from>" sorts right before "<from>-<max>.ltx". */
-	(void)snprintf(
-	    after, sizeof after, "%.16s%s", prefix, ls_txid_text(from, txid));
-	rc = ls_store_list(
-	    r->st, prefix, from > 1 ? after : NULL, on_object, &l, c, e);
-	if (rc == LS_OK)
-		rc = l.rc;
-	if (rc != LS_OK)
-		out->n = had;
-	else
-		ls_files_sort(out->v + had, out->n - had);
-	return rc;
-}
-
-struct all_levels {
-	struct ls_replica *r;
-	const uint64_t *from;
-	const struct ls_call *c;
-	struct ls_files part[LS_LEVELS];
-	enum ls_rc rc[LS_LEVELS];
-	struct ls_err e[LS_LEVELS];
-};
-
-static void
-list_job(void *arg, size_t i)
-{
-	struct all_levels *a = arg;
-
-	a->rc[i] = ls_replica_list(a->r, (int)i, a->from ? a->from[i] : 0,
-	    &a->part[i], a->c, &a->e[i]);
-}
-
-enum ls_rc
-ls_replica_list_from(struct ls_replica *r, const struct ls_par *par,
-    const uint64_t from[LS_LEVELS], struct ls_files *out,
-    const struct ls_call *c, struct ls_err *e)
-{
-	enum ls_rc rc = LS_OK;
-	size_t had = out->n;
-	struct all_levels *a = ls_zalloc(sizeof *a);
-
-	if (a == NULL)
-		return ls_err_nomem(e);
-	a->r = r, a->c = c, a->from = from;
-	par = par ? par : &ls_par_serial;
-	par->run(par, LS_LEVELS, LS_LEVELS, list_job, a);
-	for (int i = 0; rc == LS_OK && i < LS_LEVELS; i++) {
-		if ((rc = a->rc[i]) != LS_OK && e != NULL)
-			*e = a->e[i];
-		for (size_t j = 0; rc == LS_OK && j < a->part[i].n; j++)
-			rc = ls_files_add(out, &a->part[i].v[j], e);
-	}
-	for (int i = 0; i < LS_LEVELS; i++)
-		ls_files_fini(&a->part[i]);
-	ls_free(a);
-	if (rc != LS_OK) { /* out as it was: an empty one owns nothing */
-		out->n = had;
-		if (had == 0)
-			ls_files_fini(out);
-	}
-	return rc;
-}
-
-enum ls_rc
-ls_replica_list_all(struct ls_replica *r, const struct ls_par *par,
-    struct ls_files *out, const struct ls_call *c, struct ls_err *e)
-{
-	size_t had = out->n;
-	enum ls_rc rc = ls_replica_list_from(r, par, NULL, out, c, e);
-
-	if (rc == LS_OK && had > 0)
-		ls_files_sort(out->v, out->n);
-	return rc;
 }
 
 /* ---- headers --------------------------------------------------------------*/
