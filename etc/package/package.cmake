@@ -81,3 +81,15 @@ add_custom_target(bundle
   COMMAND ${CMAKE_SOURCE_DIR}/etc/package/bundle.sh ${CMAKE_BINARY_DIR}
   ${bundle} $<TARGET_FILE:litestreamd-launch> ${loaded}
   DEPENDS litestreamd litestreamd-launch docs litestream-vfs VERBATIM)
+
+# ---- the extension for Python and Node --------------------------------------
+set(vfs_packages ${CMAKE_BINARY_DIR}/packages)
+add_custom_target(vfs_packages
+  COMMAND ${CMAKE_COMMAND} -E make_directory ${vfs_packages}
+  COMMAND ${CMAKE_STRIP} -o ${vfs_packages}/litestream-vfs.so
+  $<TARGET_FILE:litestream-vfs>
+  COMMAND python3 ${CMAKE_SOURCE_DIR}/etc/package/vfs/pack.py
+  ${vfs_packages}/litestream-vfs.so ${PROJECT_VERSION}
+  ${CMAKE_SOURCE_DIR}/LICENSE ${vfs_packages}
+  COMMAND ${CMAKE_COMMAND} -E rm ${vfs_packages}/litestream-vfs.so
+  DEPENDS litestream-vfs VERBATIM)
