@@ -260,8 +260,12 @@ fetch(struct ls_reader *r, struct ls_ver **v, uint32_t pgno, struct ls_err *e)
 		    ls_vdb_fetch(r->d), *v, pgno, span, r->page, &came, &c, e);
 		if ((rc != LS_ENOTFOUND && rc != LS_ECHANGED) || i == REPLANS)
 			break;
-		if ((rc = replan(r, v, e)) != LS_OK)
+		if ((rc = replan(r, v, e)) != LS_OK) {
+			(void)ls_err_hint(e, rc,
+			    "what this transaction began with was pruned: "
+			    "begin a new one, or keep l0-retention longer");
 			break;
+		}
 	}
 	if (rc == LS_OK && came && !scan && r->misses < UINT32_MAX)
 		r->misses++;
