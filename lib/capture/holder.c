@@ -5,6 +5,8 @@
  * Not here: what a lock means for a checkpoint (checkpoint.c). */
 #include "capture/internal.h"
 
+#include "base/file.h"
+
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
@@ -23,21 +25,44 @@ anybody(long pid)
 	return true;
 }
 
-/* The program that is replaced by ours, or ours under its name; the lock of
- * the meta folder tells two of ours apart before this is asked. */
+/* The name of a process, "" when it cannot be read. */
+static void
+comm_of(long pid, char *out, size_t n)
+{
+	char path[64];
+	FILE *f;
+
+	out[0] = '\0';
+	(void)snprintf(path, sizeof path, "/proc/%ld/comm", pid);
+	if ((f = fopen(path, "re")) == NULL)
+		return;
+	if (fgets(out, (int)n, f) != NULL)
+		out[strcspn(out, "\n")] = '\0';
+	(void)fclose(f);
+}
+
+static bool
+is_our_program(long pid)
+{
+	char path[64], exe[4096];
+	ssize_t n;
+
+	(void)snprintf(path, sizeof path, "/proc/%ld/exe", pid);
+	if ((n = readlink(path, exe, sizeof exe - 1)) < 0)
+		return false; /* another user's, and we are not root */
+	exe[n] = '\0';
+	return strcmp(ls_basename(exe), "litestreamd") == 0;
+}
+
+/* Not a command of ours that was called by a link of that name; daemons of
+ * ours are told apart by the lock of the meta folder. */
 static bool
 is_litestream(long pid)
 {
-	char path[64], name[32] = "";
-	FILE *f;
+	char name[32];
 
-	(void)snprintf(path, sizeof path, "/proc/%ld/comm", pid);
-	if ((f = fopen(path, "re")) == NULL)
-		return false;
-	if (fgets(name, sizeof name, f) == NULL)
-		name[0] = '\0';
-	(void)fclose(f);
-	return strcmp(name, "litestream\n") == 0;
+	comm_of(pid, name, sizeof name);
+	return strcmp(name, "litestream") == 0 && !is_our_program(pid);
 }
 
 static int

@@ -1,15 +1,18 @@
 #!/usr/bin/env python3
-"""Moving to litestreamd and back, step by step as the README says it: what both
+"""Moving to litestreamd and back, step by step as in the README: what both
 programs at once on one database do, dropping Litestream's tables, coming from
 0.3. (test_takeover.py: 0.5 and back, byte for byte.)"""
+import shutil
 import sqlite3
+import subprocess
 import sys
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "support"))
 import ltx  # noqa: E402
 from harness import CI, Case, connect, main  # noqa: E402
-from proc import cache_dir, clean_env, find_program, wait_until  # noqa: E402
+from proc import (cache_dir, clean_env, end, find_program,  # noqa: E402
+                  wait_until)
 
 TABLES = {"_litestream_lock", "_litestream_seq"}
 
@@ -95,6 +98,37 @@ class Moving(Case):
         r = self.run_cli("replicate", "-once", self.db, self.url, ok=False)
         self.assertEqual(r.returncode, 1)
         self.assertIn(f"litestream (process {theirs.proc.pid})", r.stderr)
+
+    def reader_called(self, path):
+        """A process of that name that is connected to the database."""
+        p = self.spawn([path, self.db], stdin=subprocess.PIPE,
+                       stdout=subprocess.PIPE, text=True)
+        p.stdin.write("BEGIN; SELECT 'connected' FROM t;\n")
+        p.stdin.flush()
+        self.assertEqual(p.stdout.readline(), "connected\n")
+        self.addCleanup(p.stdin.close)
+        self.addCleanup(p.stdout.close)
+        return p
+
+    def test_only_a_litestream_is_one(self):
+        """Not ours under that name (`litestream verify -deep`)."""
+        for real, link, ok in (("litestreamd", "litestream", True),
+                               ("litestream", "l", True),
+                               ("litestream", "litestream", False)):
+            folder = self.tmp / f"{real}-{link}"
+            folder.mkdir()
+            shutil.copy(shutil.which("sqlite3"), folder / real)
+            if link != real:
+                (folder / link).symlink_to(real)
+            p = self.reader_called(folder / link)
+            d = self.daemon({self.db: self.url}).start(ready=ok)
+            if ok:
+                d.sync()
+                self.assertEqual(d.stop(), 0)
+            else:
+                self.assertEqual(d.proc.wait(60), 1)
+                self.assertIn(f"litestream (process {p.pid})", d.text())
+            end(p)
 
     def test_a_litestream_is_started_beside_ours(self):
         """We cannot keep it from starting: ours lets go of the database, by
