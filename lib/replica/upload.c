@@ -555,6 +555,7 @@ put_proven(struct ls_uploader *u, const struct local *l,
 	enum ls_rc rc;
 
 	u->check = true; /* unless all goes well */
+	u->maybe = false;
 	/* A margin for the server's clock: not the whole limit. */
 	if (fence &&
 	    (u->doubt || age_ns(u->proof_boot_ns) > u->limit_ns / 3 * 2)) {

@@ -18,10 +18,12 @@
  * (4) ONE PROCESS A BUFFER, by an OFD lock on <path>.lock, which is never
  *     removed: two who lock different files of one name exclude nobody.
  *     (test: second_opener_is_locked_out)
- * (5) A FAILED APPEND LEAVES THE FILE AS IT WAS: the end is remembered and the
- *     next append writes there; the cut behind it is best effort, since what
- *     lies there has no valid head of this place and number.
+ * (5) A FAILED APPEND LEAVES THE FILE AS IT WAS: its room is taken before a
+ *     byte is written, the end is remembered, and the next append writes there.
  *     (test: append_is_all_or_nothing_under_any_fault)
+ * (6) A FULL DISK DOES NOT KEEP US FROM EMPTYING THE BUFFER: behind the last
+ *     transaction there is always room for notes.
+ *     (test: test_write_faults.py test_buffer_disk_full)
  */
 #include "vfs/journal.h"
 
@@ -39,6 +41,7 @@ enum {
 	VERSION = 1,
 	PIECE = 1 << 20,
 	PAGES_MOST = 1 << 30,
+	ROOM = 64 * LS_JHEAD, /* for notes (6) */
 	T_FILE = 1,
 	T_TXN = 2,
 	T_SEAL = 3,
@@ -531,21 +534,34 @@ out_at(struct ls_journal *j, int fd, uint64_t at)
 	return (struct out){ fd, at, 0, &j->buf };
 }
 
+/* Room for n bytes at off, and for notes behind them. */
+static enum ls_rc
+take_room(int fd, uint64_t off, uint64_t n, struct ls_err *e)
+{
+	int err = ls_sys->fallocate(fd, (off_t)off, (off_t)(n + ROOM));
+
+	if (err == 0 || err == EOPNOTSUPP || err == EINVAL)
+		return LS_OK; /* or the file system cannot promise any */
+	return ls_err_sys(e, err, "room for %llu bytes", (unsigned long long)n);
+}
+
 enum ls_rc
 ls_journal_append(struct ls_journal *j, struct ls_jrec *r, const char *super,
     ls_jpage *page, void *arg, struct ls_err *e)
 {
 	struct out o = out_at(j, j->file->fd, j->end);
+	uint64_t n = LS_JHEAD + r->n * (4 + (uint64_t)r->page_size) +
+		     (super ? strlen(super) : 0) + 8;
 	enum ls_rc rc;
 
 	if (super != NULL && strlen(super) > LS_JSUPER_MAX)
 		return ls_err_set(e, LS_EINVALID,
 		    "the name of the super-journal is too long");
-	rc = put_txn(&o, j->salt, r, super, page, arg, e);
-	if (rc != LS_OK) { /* (5) */
-		(void)ls_sys->ftruncate(j->file->fd, (off_t)j->end);
+	rc = take_room(j->file->fd, j->end, n, e);
+	if (rc == LS_OK)
+		rc = put_txn(&o, j->salt, r, super, page, arg, e);
+	if (rc != LS_OK)
 		return ls_err_wrap(e, rc, "write buffer %s", j->path);
-	}
 	j->end = r->end;
 	j->dirty = true;
 	return LS_OK;
@@ -579,6 +595,7 @@ note(struct ls_journal *j, const struct head *h, struct ls_err *e)
 enum ls_rc
 ls_journal_undo(struct ls_journal *j, const struct ls_jrec *r, struct ls_err *e)
 {
+	static const uint8_t nothing[LS_JHEAD];
 	struct head h = {
 		.type = T_VOID, .salt = j->salt, .seq = r->seq, .at = j->end
 	};
@@ -588,8 +605,10 @@ ls_journal_undo(struct ls_journal *j, const struct ls_jrec *r, struct ls_err *e)
 		rc = note(j, &h, e);
 		return rc == LS_OK ? ls_journal_sync(j, e) : rc;
 	}
-	if (ls_sys->ftruncate(j->file->fd, (off_t)r->at) != 0)
-		return ls_err_sys(e, errno, "truncate %s", j->path);
+	/* Not truncated: the room stays ours (6). */
+	rc = ls_pwrite_all(j->file->fd, nothing, sizeof nothing, r->at, e);
+	if (rc != LS_OK)
+		return ls_err_wrap(e, rc, "write buffer %s", j->path);
 	j->end = r->at;
 	j->dirty = true;
 	return ls_journal_sync(j, e);
@@ -661,6 +680,8 @@ write_new(struct ls_journal *j, int fd, const struct head *first,
 		    &o, first->salt, &moved[i], NULL, page_of_file, &f, e);
 	}
 	*end = o.at;
+	if (rc == LS_OK)
+		rc = take_room(fd, o.at, 0, e);
 	ls_free(f.page);
 	return rc == LS_OK ? ls_fsync(fd, j->path, e) : rc;
 }
@@ -725,29 +746,26 @@ ls_journal_begin(struct ls_journal *j, const struct ls_jbase *base,
 enum ls_rc
 ls_journal_set_aside(struct ls_journal *j, char **as, struct ls_err *e)
 {
-	char *to = NULL, *ltx = NULL;
+	char *to = NULL;
 	enum ls_rc rc = LS_OK;
 
 	for (int64_t t = ls_sys->wall_ns() / (int64_t)LS_SEC;; t++) {
 		ls_free(to);
-		to = ls_asprintf("%s.aside-%lld", j->path, (long long)t);
+		to = ls_asprintf("%s.conflict-%lld", j->path, (long long)t);
 		if (to == NULL || !ls_exists(to))
 			break;
 	}
-	ltx = to ? ls_asprintf("%s.ltx", to) : NULL;
-	if (ltx == NULL)
+	if (to == NULL)
 		rc = ls_err_nomem(e);
 	else if (j->file != NULL)
 		rc = ls_rename(j->path, to, e);
-	if (rc == LS_OK && ls_exists(j->put))
-		rc = ls_rename(j->put, ltx, e);
 	if (rc == LS_OK)
 		rc = ls_fsync_dir_of(j->path, e);
-	ls_free(ltx);
 	if (rc != LS_OK) {
 		ls_free(to);
 		return rc;
 	}
+	(void)ls_sys->unlink(j->put); /* made of the same transactions */
 	ls_local_unref(j->file);
 	j->file = NULL;
 	*as = to;

@@ -85,8 +85,8 @@ enum ls_rc ls_journal_seal(
 /* Note that the store has the transactions up to seq, and is at base. */
 enum ls_rc ls_journal_done(struct ls_journal *j, uint64_t seq,
     const struct ls_jbase *base, struct ls_err *e) LS_MUST_CHECK;
-/* Give the files other names, "<path>.aside-<time>": they are evidence, and
- * nothing here reads them again. *as: heap. */
+/* Give the file another name, "<path>.conflict-<time>": it is evidence, and
+ * nothing here reads it again. *as: heap. */
 enum ls_rc ls_journal_set_aside(
     struct ls_journal *j, char **as, struct ls_err *e) LS_MUST_CHECK;
 

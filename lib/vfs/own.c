@@ -18,8 +18,8 @@
  *     under a name of its own, reported, and never read again.
  *     (test: replay_only_onto_its_base)
  * (5) A COMMIT THAT FAILED MAY STILL BE IN THE STORE, when an answer was lost
- *     and could not be had again. It is kept as it is and sent again, byte for
- *     byte, and nothing else is written before it is settled.
+ *     and could not be had again. Nothing else is written before that is known:
+ *     what is there then was committed, what is not was not.
  *     (test: unsettled_commit_blocks_writes)
  * (6) WHAT FAILS FOR LONG IS SAID: a buffer over its size, or one that waits
  *     too long while pushes fail, turns new transactions away.
@@ -452,7 +452,8 @@ replay_locked(struct ls_own *w, struct ls_jfound *f, struct ls_ver *stored,
 	}
 	if (rc == LS_OK && done != 0)
 		rc = ls_journal_done(w->j, done, &base, e);
-	w->sealed = f->sealed;
+	if (ls_push_has_file(w, stored->txid + 1))
+		w->sealed = f->sealed;
 	if (rc == LS_OK && w->first != NULL)
 		rc = ls_own_restack(w, stored, 0, true, e);
 	if (rc == LS_OK && w->first != NULL) {
@@ -626,6 +627,9 @@ ls_own_free(struct ls_own *w)
 	ls_cancel_fini(&w->cancel);
 	(void)pthread_mutex_destroy(&w->push);
 	(void)pthread_cond_destroy(&w->wake);
+	if (w->put != NULL)
+		(void)ls_sys->unlink(w->put);
+	ls_free(w->put);
 	ls_free(w->path);
 	ls_free(w->aside);
 	ls_free(w);
@@ -771,8 +775,8 @@ prepare_locked(struct ls_own *w, const struct ls_own_txn *t, struct ls_rec *r,
 	return LS_OK;
 }
 
-static void
-undo_locked(struct ls_own *w, struct ls_rec *r)
+void
+ls_own_take_back(struct ls_own *w, struct ls_rec *r)
 {
 	struct ls_err e = { 0 };
 
@@ -809,7 +813,7 @@ push_now(struct ls_own *w, uint64_t seq, struct ls_err *e)
 			rc = LS_EAGAIN;
 			ls_push_start(w);
 		} else {
-			undo_locked(w, r);
+			ls_own_take_back(w, r);
 		}
 	}
 	ls_vdb_unlock(w->d);
@@ -896,7 +900,7 @@ ls_own_undo(struct ls_own *w, uint64_t seq)
 	ls_vdb_lock(w->d);
 	r = rec_of(w, seq);
 	if (r != NULL && r->state == REC_PREPARED)
-		undo_locked(w, r);
+		ls_own_take_back(w, r);
 	else if (w->prepared_seq == seq)
 		forget_prepared(w); /* the store has it */
 	ls_vdb_unlock(w->d);

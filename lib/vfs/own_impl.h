@@ -26,6 +26,7 @@ struct ls_own {
 	/* Under push: */
 	struct ls_uploader *u;
 	bool synced;
+	char *put; /* the put file when the buffer's disk is full, else NULL */
 	/* Under the version lock of d: */
 	struct ls_journal *j; /* NULL: not locked yet */
 	uint64_t interval_ns;
@@ -56,12 +57,16 @@ void ls_own_drop(struct ls_own *w, struct ls_rec *from, uint64_t upto);
  * is pending after upto. fresh: others see other pages than before. */
 enum ls_rc ls_own_restack(struct ls_own *w, struct ls_ver *stored,
     uint64_t upto, bool fresh, struct ls_err *e) LS_MUST_CHECK;
+/* The last record, prepared or in doubt, never was. */
+void ls_own_take_back(struct ls_own *w, struct ls_rec *r);
 /* Another writer was there: set the buffer aside and show what is stored. */
 void ls_own_lost(struct ls_own *w, const struct ls_err *why);
 struct ls_jbase ls_own_base(const struct ls_ver *stored);
 /* Without it: send up to seq (0: what is committed). With push. */
 enum ls_rc ls_push_upto(struct ls_own *w, uint64_t seq, const struct ls_call *c,
     struct ls_err *e) LS_MUST_CHECK;
+/* Is the put file of the buffer there, and that of txid? With push. */
+bool ls_push_has_file(struct ls_own *w, uint64_t txid);
 /* Is what is stored as base.txid + 1 the put file of the buffer? */
 enum ls_rc ls_push_is_ours(struct ls_own *w, uint64_t txid, bool *ours,
     const struct ls_call *c, struct ls_err *e) LS_MUST_CHECK;

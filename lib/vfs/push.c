@@ -52,6 +52,12 @@ struct job {
 	size_t npages;
 };
 
+static const char *
+put_path(const struct ls_own *w)
+{
+	return w->put ? w->put : ls_journal_put_path(w->j);
+}
+
 static void
 job_fini(struct job *b)
 {
@@ -153,11 +159,10 @@ write_pages(const struct job *b, struct out *o, struct ls_err *e)
 }
 
 static enum ls_rc
-fill_header(const struct ls_own *w, struct job *b, struct ls_err *e)
+fill_header(struct job *b, struct ls_err *e)
 {
 	const struct ls_jrec *last = &b->rec[b->nrec - 1]->j;
 
-	(void)w;
 	b->h = (struct ls_ltx_header){ .flags = LS_LTX_NO_CHECKSUM,
 		.page_size = last->page_size,
 		.commit = last->commit,
@@ -176,16 +181,13 @@ fill_header(const struct ls_own *w, struct job *b, struct ls_err *e)
 	return LS_OK;
 }
 
-/* Make the put file, synced. */
 static enum ls_rc
-make_file(struct ls_own *w, struct job *b, struct ls_err *e)
+write_file(struct ls_own *w, const struct job *b, struct ls_err *e)
 {
-	const char *path = ls_journal_put_path(w->j);
+	const char *path = put_path(w);
 	struct out o = { -1, LS_BUF_INIT(OUT_BYTES + LS_LTX_FRAME_MAX) };
 	enum ls_rc rc;
 
-	if ((rc = merge(b, e)) != LS_OK || (rc = fill_header(w, b, e)) != LS_OK)
-		return rc;
 	/* Never in place: a folder may have linked the last one. */
 	(void)ls_sys->unlink(path);
 	if ((rc = ls_open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600,
@@ -195,8 +197,42 @@ make_file(struct ls_own *w, struct job *b, struct ls_err *e)
 		rc = ls_fsync_dir_of(path, e);
 	if (o.fd >= 0)
 		(void)ls_sys->close(o.fd);
+	if (rc != LS_OK && o.fd >= 0)
+		(void)ls_sys->unlink(path);
 	ls_buf_free(&o.buf);
 	return ls_err_wrap(e, rc, "make %s", path);
+}
+
+static void
+forget_put(struct ls_own *w)
+{
+	if (w->put != NULL)
+		(void)ls_sys->unlink(w->put);
+	ls_free(w->put);
+	w->put = NULL;
+}
+
+/* Make the put file, synced: beside the buffer, or, when that disk is full, in
+ * the temporary folder. From there a later process cannot tell that it is ours,
+ * and would set the buffer aside. */
+static enum ls_rc
+make_file(struct ls_own *w, struct job *b, struct ls_err *e)
+{
+	const char *tmp = getenv("TMPDIR");
+	enum ls_rc rc;
+
+	forget_put(w);
+	if ((rc = merge(b, e)) != LS_OK || (rc = fill_header(b, e)) != LS_OK ||
+	    (rc = write_file(w, b, e)) != LS_ENOSPC)
+		return rc;
+	w->put = ls_asprintf("%s/litestream-vfs-put-%ld-%llx",
+	    tmp && tmp[0] ? tmp : "/tmp", (long)getpid(),
+	    (unsigned long long)ls_sys->mono_ns());
+	if (w->put == NULL)
+		return ls_err_nomem(e);
+	if (e != NULL)
+		*e = (struct ls_err){ 0 };
+	return write_file(w, b, e);
 }
 
 /* ---- what to push ---------------------------------------------------------*/
@@ -232,27 +268,33 @@ gather(
 	return LS_OK;
 }
 
-/* The sealed file is as good as made: what is in it is read back. */
 static enum ls_rc
-reopen_file(struct ls_own *w, struct job *b, struct ls_err *e)
+read_head(
+    struct ls_own *w, uint64_t txid, struct ls_ltx_header *h, struct ls_err *e)
 {
 	uint8_t head[LS_LTX_HEADER];
 	int fd = -1;
-	enum ls_rc rc = merge(b, e);
+	enum ls_rc rc;
 
-	if (rc == LS_OK)
-		rc = ls_open(
-		    ls_journal_put_path(w->j), O_RDONLY | O_CLOEXEC, 0, &fd, e);
+	rc = ls_open(put_path(w), O_RDONLY | O_CLOEXEC, 0, &fd, e);
 	if (rc == LS_OK)
 		rc = ls_pread_all(fd, head, sizeof head, 0, e);
 	if (rc == LS_OK)
-		rc = ls_ltx_header_decode(LS_SPAN(head, sizeof head), &b->h, e);
-	if (rc == LS_OK && b->h.max_txid != b->txid)
+		rc = ls_ltx_header_decode(LS_SPAN(head, sizeof head), h, e);
+	if (rc == LS_OK && h->max_txid != txid)
 		rc = ls_err_set(e, LS_ECORRUPT, "%s is not TXID %016llx",
-		    ls_journal_put_path(w->j), (unsigned long long)b->txid);
+		    put_path(w), (unsigned long long)txid);
 	if (fd >= 0)
 		(void)ls_sys->close(fd);
 	return rc;
+}
+
+bool
+ls_push_has_file(struct ls_own *w, uint64_t txid)
+{
+	struct ls_ltx_header h;
+
+	return read_head(w, txid, &h, NULL) == LS_OK;
 }
 
 static enum ls_rc
@@ -267,12 +309,15 @@ ready_file(struct ls_own *w, struct job *b, struct ls_err *e)
 	ls_vdb_unlock(w->d);
 	if (rc != LS_OK)
 		return rc;
-	if (w->sealed != 0) /* changed by pushes only */
-		return reopen_file(w, b, e);
+	if (w->sealed != 0) { /* changed by pushes only */
+		rc = merge(b, e);
+		return rc == LS_OK ? read_head(w, b->txid, &b->h, e) : rc;
+	}
 	if ((rc = make_file(w, b, e)) != LS_OK)
 		return rc;
 	ls_vdb_lock(w->d);
-	if ((rc = ls_journal_seal(w->j, b->seq, e)) == LS_OK)
+	rc = w->put ? LS_OK : ls_journal_seal(w->j, b->seq, e);
+	if (rc == LS_OK)
 		w->sealed = b->seq;
 	ls_vdb_unlock(w->d);
 	return rc;
@@ -303,8 +348,7 @@ ls_push_is_ours(struct ls_own *w, uint64_t txid, bool *ours,
 	*ours = false;
 	if (rc != LS_OK)
 		return rc;
-	rc = ls_uploader_same(
-	    w->u, txid, ls_journal_put_path(w->j), ours, c, &mine);
+	rc = ls_uploader_same(w->u, txid, put_path(w), ours, c, &mine);
 	/* No such object, or no such file of ours: not ours. */
 	if (rc == LS_ENOTFOUND || rc == LS_EINVALID || rc == LS_ESHORT ||
 	    rc == LS_ECORRUPT) {
@@ -314,6 +358,34 @@ ls_push_is_ours(struct ls_own *w, uint64_t txid, bool *ours,
 	if (rc != LS_OK && e != NULL)
 		*e = mine;
 	return rc;
+}
+
+static enum ls_rc
+overtaken(
+    const struct ls_own *w, const struct job *b, uint64_t at, struct ls_err *e)
+{
+	(void)ls_err_set(e, LS_EFENCED,
+	    "another writer stored TXID %016llx in %s, our last one is %016llx",
+	    (unsigned long long)at,
+	    ls_store_text(ls_replica_store(ls_vdb_replica(w->d))),
+	    (unsigned long long)b->txid - 1);
+	return ls_err_hint(e, LS_EFENCED, "open the database anew to go on");
+}
+
+/* Another process holds the folder. If it wrote something already, we have
+ * lost; else it may yet leave without. */
+static enum ls_rc
+locked_out(struct ls_own *w, const struct job *b, const struct ls_call *c,
+    struct ls_err *e)
+{
+	uint64_t at = 0;
+
+	if (ls_replica_newest(ls_vdb_replica(w->d), &ls_guest_par, &at, NULL, c,
+		NULL) == LS_OK &&
+	    at >= b->txid)
+		return overtaken(w, b, at, e);
+	return ls_err_wrap(e, LS_ELOCKED, "TXID %016llx cannot be stored",
+	    (unsigned long long)b->txid);
 }
 
 /* (3) *done: it is there already. */
@@ -344,12 +416,7 @@ first_look(struct ls_own *w, const struct job *b, bool *done,
 		    "%s: the newest TXID is %016llx, but %016llx was there",
 		    ls_store_text(ls_replica_store(ls_vdb_replica(w->d))),
 		    (unsigned long long)at, (unsigned long long)b->txid - 1);
-	(void)ls_err_set(e, LS_EFENCED,
-	    "another writer stored TXID %016llx in %s, our last one is %016llx",
-	    (unsigned long long)at,
-	    ls_store_text(ls_replica_store(ls_vdb_replica(w->d))),
-	    (unsigned long long)b->txid - 1);
-	return ls_err_hint(e, LS_EFENCED, "open the database anew to go on");
+	return overtaken(w, b, at, e);
 }
 
 static enum ls_rc
@@ -366,8 +433,9 @@ send(struct ls_own *w, const struct job *b, const struct ls_call *c,
 	if (rc == LS_OK)
 		rc = first_look(w, b, &done, c, e);
 	if (rc == LS_OK && !done)
-		rc = ls_uploader_put(
-		    w->u, b->txid, ls_journal_put_path(w->j), c, e);
+		rc = ls_uploader_put(w->u, b->txid, put_path(w), c, e);
+	if (rc == LS_ELOCKED)
+		rc = locked_out(w, b, c, e);
 	ls_quiet_end(&q);
 	return rc;
 }
@@ -378,7 +446,7 @@ static enum ls_rc
 read_index(struct ls_own *w, const struct job *b, struct ls_ltx_index *idx,
     uint64_t *size, struct ls_err *e)
 {
-	const char *path = ls_journal_put_path(w->j);
+	const char *path = put_path(w);
 	int64_t n = ls_file_size(path);
 	uint8_t tail[LS_LTX_TRAILER + 8];
 	struct ls_buf buf = LS_BUF_INIT(1u << 30);
@@ -490,6 +558,7 @@ note_stored(
 		return rc;
 	ls_own_drop(w, w->first, b->seq);
 	w->sealed = 0;
+	forget_put(w);
 	w->stored_seq = b->seq;
 	w->n.pushes++;
 	w->n.pushed_bytes += v->tip.size;
@@ -508,6 +577,32 @@ note_stored(
 	return LS_OK;
 }
 
+/* A COMMIT that failed, and nobody knows whether it is stored: look. What is
+ * not there is taken back (*none). */
+static enum ls_rc
+settle(struct ls_own *w, const struct job *b, bool *none,
+    const struct ls_call *c, struct ls_err *e)
+{
+	struct ls_rec *last = b->rec[b->nrec - 1];
+	struct ls_err mine = { 0 };
+	bool same = false;
+	enum ls_rc rc;
+
+	if (last->state != REC_DOUBT || w->u == NULL)
+		return LS_OK;
+	rc = ls_uploader_same(w->u, b->txid, put_path(w), &same, c, &mine);
+	if (rc == LS_ENOTFOUND) {
+		ls_vdb_lock(w->d);
+		ls_own_take_back(w, last);
+		ls_vdb_unlock(w->d);
+		*none = true;
+		return LS_OK;
+	}
+	if (rc != LS_OK && e != NULL)
+		*e = mine;
+	return rc; /* whose it is, the put finds out */
+}
+
 static enum ls_rc
 push_one(struct ls_own *w, uint64_t seq, bool *none, const struct ls_call *c,
     struct ls_err *e)
@@ -519,7 +614,8 @@ push_one(struct ls_own *w, uint64_t seq, bool *none, const struct ls_call *c,
 	ls_vdb_lock(w->d);
 	rc = gather(w, seq, &b, none, e);
 	ls_vdb_unlock(w->d);
-	if (rc != LS_OK || *none)
+	if (rc != LS_OK || *none || (rc = settle(w, &b, none, c, e)) != LS_OK ||
+	    *none)
 		goto out;
 	if ((rc = ready_file(w, &b, e)) != LS_OK ||
 	    (rc = send(w, &b, c, e)) != LS_OK ||

@@ -309,18 +309,15 @@ answer_points(
 }
 
 static enum ls_rc
-add_write_stats(struct ls_vdb *d, struct ls_buf *out, struct ls_err *e)
+add_write_stats(
+    const struct ls_own_stats *w, struct ls_buf *out, struct ls_err *e)
 {
-	struct ls_own_stats w;
-
-	ls_own_stats(ls_vdb_own(d), &w);
 	return ls_buf_addf(out, e,
 	    "pending_transactions\t%llu\npending_bytes\t%llu\n"
-	    "uploads\t%llu\nuploaded_bytes\t%llu\n"
-	    "write_error\t%s\nbuffer_set_aside\t%s\n",
-	    (unsigned long long)w.pending_txns,
-	    (unsigned long long)w.pending_bytes, (unsigned long long)w.pushes,
-	    (unsigned long long)w.pushed_bytes, w.last_error, w.aside);
+	    "uploads\t%llu\nuploaded_bytes\t%llu\nbuffer_set_aside\t%s\n",
+	    (unsigned long long)w->pending_txns,
+	    (unsigned long long)w->pending_bytes, (unsigned long long)w->pushes,
+	    (unsigned long long)w->pushed_bytes, w->aside);
 }
 
 static enum ls_rc
@@ -333,6 +330,7 @@ add_stats(
 	struct ls_cache_stats ca;
 	struct ls_fetch_stats fe;
 	struct ls_disk_stats di = { 0 };
+	struct ls_own_stats w = { 0 };
 	struct ls_err last;
 	uint32_t valid = 0, total = 0;
 
@@ -373,10 +371,14 @@ add_stats(
 		if (ls_buf_addf(out, e, "%s\t%llu\n", rows[i].name,
 			(unsigned long long)rows[i].v) != LS_OK)
 			return LS_ENOMEM;
-	if (ls_vdb_own(d) != NULL && add_write_stats(d, out, e) != LS_OK)
-		return LS_ENOMEM;
+	if (ls_vdb_own(d) != NULL) {
+		ls_own_stats(ls_vdb_own(d), &w);
+		if (add_write_stats(&w, out, e) != LS_OK)
+			return LS_ENOMEM;
+	}
 	return ls_buf_addf(out, e, "lag_ms\t%lld\nlast_error\t%s",
-	    (long long)(ls_vdb_lag_ns(d) / (int64_t)LS_MS), last.msg);
+	    (long long)(ls_vdb_lag_ns(d) / (int64_t)LS_MS),
+	    w.last_error[0] ? w.last_error : last.msg);
 }
 
 static enum ls_rc
