@@ -1,8 +1,10 @@
 /* replicate.c -- `replicate`: run the daemon, and the application with -exec.
  *
- * Signals are read from a signalfd on the scheduler's thread: SIGINT, SIGTERM
- * and SIGHUP stop (and are passed to the child, whose end is waited for first);
- * a second one gives up the final sync; SIGTSTP lets go of all guards first.
+ * Signals are read from a signalfd on the scheduler's thread: SIGINT and SIGTERM
+ * stop (and are passed to the child, whose end is waited for first); a second
+ * one gives up the final sync; SIGTSTP lets go of all guards first. SIGHUP reads
+ * the configuration file again, on a thread of its own, since that takes a while
+ * with ten thousand databases; without a file it stops as the others do.
  * The exit status is the child's, unless the final sync failed.
  */
 #include "app.h"
@@ -42,6 +44,10 @@ struct run {
 	struct ls_control *control;
 	struct ls_site *site;
 	struct child child;
+	bool has_file; /* a configuration file, to be read again */
+	pthread_mutex_t reload_mu;
+	pthread_t reload_thread;
+	bool reloading, reload_again, reload_join;
 	struct rlimit files; /* the limit of open files we were given */
 	int sig_fd;
 	struct ls_err child_err; /* it could not be started; rc LS_OK: it was */
@@ -86,31 +92,43 @@ check_words(char **w, int n)
 }
 
 static enum ls_rc
+load_file(const struct run *r, struct ls_config *cfg, struct ls_err *e)
+{
+	enum ls_rc rc = ls_config_load(
+	    *r->f.config ? r->f.config : ls_config_default_path(),
+	    !r->f.no_expand, cfg, e);
+
+	if (rc != LS_OK)
+		return rc;
+	for (size_t i = 0; r->f.restore && i < cfg->n_dbs; i++)
+		cfg->dbs[i].restore_if_db_not_exists = true;
+	if (r->f.level[0] != '\0') {
+		ls_free(cfg->logging.level);
+		if ((cfg->logging.level = ls_strdup(r->f.level)) == NULL) {
+			ls_config_fini(cfg);
+			return ls_err_nomem(e);
+		}
+	}
+	return LS_OK;
+}
+
+static enum ls_rc
 load(struct run *r, char **w, int n, struct ls_err *e)
 {
 	enum ls_rc rc;
 
-	if (n == 0) {
-		rc = ls_config_load(
-		    *r->f.config ? r->f.config : ls_config_default_path(),
-		    !r->f.no_expand, &r->cfg, e);
-	} else {
-		rc = ls_config_defaults(&r->cfg, e);
-		if (rc == LS_OK)
-			rc = ls_config_add_cli_db(&r->cfg, w[0], w[1], e);
-		if (rc != LS_OK)
-			ls_config_fini(&r->cfg);
-	}
-	if (rc != LS_OK)
-		return rc;
-	for (size_t i = 0; r->f.restore && i < r->cfg.n_dbs; i++)
-		r->cfg.dbs[i].restore_if_db_not_exists = true;
-	if (r->f.level[0] != '\0') {
-		ls_free(r->cfg.logging.level);
-		if ((r->cfg.logging.level = ls_strdup(r->f.level)) == NULL)
-			return ls_err_nomem(e);
+	if (r->f.level[0] != '\0')
 		(void)setenv("LOG_LEVEL", r->f.level, 1);
+	r->has_file = n == 0;
+	if (r->has_file)
+		return load_file(r, &r->cfg, e);
+	if ((rc = ls_config_defaults(&r->cfg, e)) != LS_OK)
+		return rc;
+	if ((rc = ls_config_add_cli_db(&r->cfg, w[0], w[1], e)) != LS_OK) {
+		ls_config_fini(&r->cfg);
+		return rc;
 	}
+	r->cfg.dbs[0].restore_if_db_not_exists = r->f.restore;
 	return LS_OK;
 }
 
@@ -171,8 +189,30 @@ watch_signals(void *arg)
 	return NULL;
 }
 
-static enum ls_rc restore_all(
-    struct run *r, const struct ls_call *c, struct ls_err *e);
+static enum ls_rc
+restore_all(struct run *r, const struct ls_config *cfg, const struct ls_call *c,
+    struct ls_err *e)
+{
+	enum ls_rc rc = LS_OK;
+
+	for (size_t i = 0; rc == LS_OK && i < cfg->n_dbs; i++) {
+		const struct ls_db_config *db = &cfg->dbs[i];
+		struct ls_store *st = NULL;
+		struct ls_replica *rep = NULL;
+
+		if (!db->restore_if_db_not_exists || ls_exists(db->path) ||
+		    (r->d != NULL && ls_daemon_has(r->d, db->path)))
+			continue;
+		if ((rc = ls_store_open(&db->place, r->net, &st, e)) == LS_OK &&
+		    (rc = ls_replica_new(st, &rep, e)) == LS_OK)
+			rc = restore_from(rep, db, c, e);
+		ls_replica_free(rep);
+		ls_store_free(st);
+		if (rc != LS_OK)
+			(void)ls_err_wrap(e, rc, "restore %s", db->path);
+	}
+	return rc;
+}
 
 static enum ls_rc
 restore_missing(struct run *r, struct ls_err *e)
@@ -193,7 +233,7 @@ restore_missing(struct run *r, struct ls_err *e)
 	    pthread_create(&p.thread, NULL, watch_signals, &p) != 0) {
 		rc = ls_err_sys(e, errno, "watch signals");
 	} else {
-		rc = restore_all(r, &c, e);
+		rc = restore_all(r, &r->cfg, &c, e);
 		(void)eventfd_write(p.over_fd, 1);
 		(void)pthread_join(p.thread, NULL);
 	}
@@ -203,27 +243,74 @@ restore_missing(struct run *r, struct ls_err *e)
 	return rc;
 }
 
+/* ---- reload ---------------------------------------------------------------*/
+
 static enum ls_rc
-restore_all(struct run *r, const struct ls_call *c, struct ls_err *e)
+reload_once(struct run *r, struct ls_reloaded *done, struct ls_err *e)
 {
-	enum ls_rc rc = LS_OK;
+	struct ls_config cfg;
+	char differ[256];
+	enum ls_rc rc;
 
-	for (size_t i = 0; rc == LS_OK && i < r->cfg.n_dbs; i++) {
-		const struct ls_db_config *db = &r->cfg.dbs[i];
-		struct ls_store *st = NULL;
-		struct ls_replica *rep = NULL;
-
-		if (!db->restore_if_db_not_exists || ls_exists(db->path))
-			continue;
-		if ((rc = ls_store_open(&db->place, r->net, &st, e)) == LS_OK &&
-		    (rc = ls_replica_new(st, &rep, e)) == LS_OK)
-			rc = restore_from(rep, db, c, e);
-		ls_replica_free(rep);
-		ls_store_free(st);
-		if (rc != LS_OK)
-			(void)ls_err_wrap(e, rc, "restore %s", db->path);
-	}
+	if ((rc = load_file(r, &cfg, e)) != LS_OK)
+		return rc;
+	ls_config_log_warnings(&cfg);
+	ls_config_differ(&r->cfg, &cfg, differ, sizeof differ);
+	if (differ[0] != '\0')
+		ls_warn("these settings take effect at a restart",
+		    LS_ATTRS(LS_S("keys", differ)));
+	if ((rc = restore_all(r, &cfg, NULL, e)) == LS_OK)
+		rc = ls_daemon_reload(r->d, &cfg, done, e);
+	ls_config_fini(&cfg);
 	return rc;
+}
+
+static void *
+reload(void *arg)
+{
+	struct run *r = arg;
+
+	for (bool again = true; again;) {
+		struct ls_reloaded n = { 0 };
+		struct ls_err e = { 0 };
+
+		if (reload_once(r, &n, &e) == LS_OK)
+			ls_info("configuration reloaded",
+			    LS_ATTRS(LS_U("added", n.added),
+				LS_U("removed", n.removed),
+				LS_U("changed", n.changed),
+				LS_U("kept", n.kept)));
+		else
+			ls_error(n.added + n.removed + n.changed + n.kept > 0
+				     ? "configuration reloaded, but for"
+				     : "configuration not reloaded, nothing "
+				       "changed",
+			    LS_ATTRS(LS_E(&e)));
+		(void)pthread_mutex_lock(&r->reload_mu);
+		again = r->reload_again;
+		r->reload_again = false;
+		r->reloading = again;
+		(void)pthread_mutex_unlock(&r->reload_mu);
+	}
+	return NULL;
+}
+
+/* On a thread of its own; a wish that comes meanwhile is for afterwards. */
+static void
+start_reload(struct run *r)
+{
+	(void)pthread_mutex_lock(&r->reload_mu);
+	if (r->reloading) {
+		r->reload_again = true;
+	} else {
+		if (r->reload_join)
+			(void)pthread_join(r->reload_thread, NULL);
+		r->reload_join = r->reloading =
+		    pthread_create(&r->reload_thread, NULL, reload, r) == 0;
+		if (!r->reloading)
+			ls_error("cannot start a thread to reload", NULL);
+	}
+	(void)pthread_mutex_unlock(&r->reload_mu);
 }
 
 /* ---- signals and the child ------------------------------------------------*/
@@ -262,6 +349,8 @@ on_signal(void *arg)
 			ls_daemon_suspend(r->d);
 		} else if (sig == SIGCONT) {
 			ls_daemon_resume(r->d);
+		} else if (sig == SIGHUP && r->has_file && !r->f.once) {
+			start_reload(r);
 		} else if (r->child.pid > 0) {
 			/* Its end stops us: the final sync has all it wrote. */
 			ls_info("signal received, sending to exec process",
@@ -398,6 +487,8 @@ run_all(struct run *r, struct ls_err *e)
 	start_control(r);
 	start_site(r);
 	rc = ls_daemon_run(r->d, e);
+	if (r->reload_join)
+		(void)pthread_join(r->reload_thread, NULL);
 	ls_control_stop(r->control);
 	ls_site_stop(r->site);
 	if (ls_daemon_hangs(r->d)) {
@@ -437,6 +528,7 @@ cmd_replicate(int argc, char **argv)
 		"replicate -exec \"myapp -v\" /path/to/db s3://mybucket/db",
 		NULL };
 	struct run r = { .f = { .config = "", .exec = "", .level = "" },
+		.reload_mu = PTHREAD_MUTEX_INITIALIZER,
 		.sig_fd = -1 };
 	const struct cli_flag flags[] = { CLI_CONFIG(r.f.config),
 		{ "enforce-retention", CLI_BOOL, &r.f.enforce_retention, NULL,

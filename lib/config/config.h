@@ -147,6 +147,16 @@ enum ls_rc ls_config_add_member(struct ls_config *cfg,
     const struct ls_dir_config *d, const char *path,
     struct ls_err *e) LS_MUST_CHECK;
 
+/* Would a daemon do the same by both? (Where they are written is no matter.) */
+bool ls_db_config_same(
+    const struct ls_db_config *a, const struct ls_db_config *b);
+bool ls_dir_config_same(
+    const struct ls_dir_config *a, const struct ls_dir_config *b);
+/* The keys at top level that differ, databases left out: "levels, snapshot",
+ * cut at n; "" = none. */
+void ls_config_differ(
+    const struct ls_config *a, const struct ls_config *b, char *out, size_t n);
+
 /* The entry of a path (expanded first), borrowed, or NULL. */
 const struct ls_db_config *ls_config_find_db(
     const struct ls_config *cfg, const char *path);

@@ -53,6 +53,18 @@ void ls_daemon_ready(struct ls_daemon *d, void (*fn)(void *arg), void *arg);
  * connections may be given back. Before ls_daemon_run. */
 void ls_daemon_quiet(struct ls_daemon *d, void (*fn)(void *arg), void *arg);
 
+/* Another configuration: its databases and dir entries take the place of those
+ * that the last one named; what is the same goes on untouched, what was
+ * registered stays. Other settings are not looked at. Takes databases and dir
+ * entries out of cfg. Any thread. An error concerns one database of it; the
+ * others were taken, unless the daemon is stopping (LS_ECANCELED). */
+struct ls_reloaded {
+	size_t added, removed, changed, kept; /* databases that are named */
+};
+enum ls_rc ls_daemon_reload(struct ls_daemon *d, struct ls_config *cfg,
+    struct ls_reloaded *r, struct ls_err *e) LS_MUST_CHECK;
+bool ls_daemon_has(struct ls_daemon *d, const char *path);
+
 /* ---- control (compatibility 9.1) -------------------------------------------*/
 
 struct ls_db_info {

@@ -269,6 +269,9 @@ void ls_index_fini(struct ls_index *x);
 struct ls_db *ls_daemon_find(struct ls_daemon *d, const char *path);
 enum ls_rc ls_index_add(
     struct ls_daemon *d, struct ls_db *db, struct ls_err *e) LS_MUST_CHECK;
+/* Who has what these settings would need, or NULL. */
+struct ls_db *ls_index_taken(
+    struct ls_daemon *d, const struct ls_db_config *conf);
 void ls_index_remove(struct ls_daemon *d, struct ls_db *db);
 /* NULL: the file is db's to open, until ls_unclaim. Else who has it open. */
 struct ls_db *ls_claim(struct ls_db *db, const struct stat *st);

@@ -107,6 +107,20 @@ ls_daemon_find(struct ls_daemon *d, const char *path)
 	return find(&d->index, PATH, path);
 }
 
+struct ls_db *
+ls_index_taken(struct ls_daemon *d, const struct ls_db_config *conf)
+{
+	struct ls_db *other = NULL;
+
+	for (int i = 0; i < LS_KEYS && other == NULL; i++) {
+		char *s = text(i, conf);
+
+		other = s != NULL ? find(&d->index, i, s) : NULL;
+		ls_free(s);
+	}
+	return other;
+}
+
 enum ls_rc
 ls_index_add(struct ls_daemon *d, struct ls_db *db, struct ls_err *e)
 {

@@ -278,10 +278,12 @@ look_at_file(struct ls_tree *t, const char *path, unsigned tries)
 
 	(void)pthread_mutex_lock(&d->mu);
 	db = ls_daemon_find(d, path);
-	if (db != NULL && db->tree == t) {
-		db->again = db->leaving && there;
-		if (!there)
-			ls_db_leave(db);
+	if (db != NULL && db->leaving && there && db->successor == NULL) {
+		db->tree = t; /* it may have been another's */
+		db->again = true;
+	} else if (db != NULL && db->tree == t && !there) {
+		db->again = false;
+		ls_db_leave(db);
 	}
 	(void)pthread_mutex_unlock(&d->mu);
 	if (db != NULL || !there)

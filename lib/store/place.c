@@ -79,6 +79,29 @@ ls_place_copy(
 	return LS_OK;
 }
 
+static bool
+same_text(const char *a, const char *b)
+{
+	return a == b || (a != NULL && b != NULL && strcmp(a, b) == 0);
+}
+
+bool
+ls_place_same(const struct ls_place *a, const struct ls_place *b)
+{
+	bool same = a->force_path_style == b->force_path_style &&
+		    a->sign_payload == b->sign_payload &&
+		    a->require_content_md5 == b->require_content_md5 &&
+		    a->skip_verify == b->skip_verify &&
+		    a->tigris == b->tigris && a->part_size == b->part_size &&
+		    a->concurrency == b->concurrency &&
+		    a->fencing == b->fencing;
+
+#define X(f) same = same && same_text(a->f, b->f);
+	STRINGS(X)
+#undef X
+	return same;
+}
+
 enum ls_rc
 ls_place_set(char **field, const char *value, struct ls_err *e)
 {

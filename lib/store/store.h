@@ -43,6 +43,7 @@ void ls_place_init(struct ls_place *p);
 void ls_place_fini(struct ls_place *p);
 enum ls_rc ls_place_copy(struct ls_place *to, const struct ls_place *from,
     struct ls_err *e) LS_MUST_CHECK;
+bool ls_place_same(const struct ls_place *a, const struct ls_place *b);
 /* "^\w+://" */
 bool ls_is_url(const char *s);
 /* Parse a replica URL with its query (all spellings of compatibility 3.3).

@@ -6,14 +6,15 @@ import json
 import os
 import random
 import shutil
+import signal
 import sys
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "support"))
 import ltx  # noqa: E402
 from faultproxy import FaultProxy, Rule  # noqa: E402
-from harness import (LONG, Case, Daemon, connect, main,  # noqa: E402
-                     wait_until)
+from harness import (LONG, WRAP, Case, Daemon, clean_env,  # noqa: E402
+                     connect, main, wait_until)
 
 
 class Fleet(Case):
@@ -199,6 +200,95 @@ class Trees(Fleet):
                 str(root / "busy0" / "app.db")]:
             self.assert_replica(Path(path))
         self.assertEqual(d.stop(), 0)
+
+
+class Reload(Fleet):
+    def entry(self, name, **more):
+        return {"path": str(self.database(self.tmp / "d" / name)),
+                "replica": {"url": f"file://{self.tmp}/r/{name}", **more}}
+
+    def reload(self, d, want):
+        mark = len(d.text())
+        d.proc.send_signal(signal.SIGHUP)
+        return d.wait_log(want, 20, mark)
+
+    def test_reload(self):
+        """Added, removed, changed; what is the same does not notice; what was
+        registered stays."""
+        d = self.fleet([self.entry("same.db"), self.entry("gone.db"),
+                        self.entry("changed.db")]).start()
+        root = self.tmp / "d"
+        extra = self.database(root / "extra.db")
+        self.assertEqual(d.call("POST", "/register", {
+            "path": str(extra),
+            "replica_url": f"file://{self.tmp}/r/extra.db"})[0], 200)
+        for name in ("same", "gone", "changed", "extra"):
+            d.sync(root / f"{name}.db")
+        apps = {n: connect(root / f"{n}.db") for n in ("same", "gone")}
+        for c in apps.values():
+            self.insert(c)
+        self.entries(d, [self.entry("same.db"), self.entry("new.db"),
+                         self.entry("changed.db", **{"sync-interval": "2s"})])
+        mark = len(d.text())
+        self.reload(d, "configuration reloaded.* added=1 removed=1 changed=1 "
+                    "kept=1")
+        want = {str(root / f"{n}.db") for n in
+                ("same", "new", "changed", "extra")}
+        wait_until(lambda: set(self.listed(d)) == want, 20, "new list")
+        for path in want:
+            d.sync(path)
+            self.assert_replica(Path(path))
+        self.assert_replica(root / "gone.db")  # its last commit too
+        text = d.text()[mark:]
+        self.assertNotIn('msg="initialized db" db=same.db', text)
+        wait_until(lambda: 'msg="initialized db" db=changed.db'
+                   in d.text()[mark:], 20, "changed database")
+        for c in apps.values():
+            c.close()
+        self.assertEqual(d.stop(), 0)
+
+    def test_invalid_file_changes_nothing(self):
+        d = self.fleet([self.entry("a.db")]).start()
+        d.sync(self.tmp / "d" / "a.db")
+        good = d.config.read_text()
+        for bad in ("dbs: [", "dbs:\n- path: /x\n  replicaa: {}\n"):
+            d.config.write_text(bad)
+            self.reload(d, rf'level=ERROR msg="configuration not reloaded, '
+                        rf'nothing changed" error="{d.config}:\d')
+            self.assertEqual(list(self.listed(d)),
+                             [str(self.tmp / "d" / "a.db")])
+        d.config.write_text(good)
+        self.reload(d, "configuration reloaded.* kept=1")
+        self.entries(d, [self.entry("a.db")], **{"park-after": "7s"})
+        self.reload(d, "take effect at a restart.*keys=park-after")
+        self.assertEqual(d.stop(), 0)
+
+    def test_trees_and_paths_change_places(self):
+        """A dir entry takes over databases that were named, and gives them
+        back; each goes on at its replica."""
+        root = self.tmp / "d"
+        entries = [self.entry("a.db"), self.entry("b.db")]
+        d = self.fleet(entries).start()
+        for turn in range(4):
+            self.entries(d, [self.tree(watch=True)] if turn % 2 == 0
+                         else entries)
+            self.reload(d, "configuration reloaded")
+            for name in ("a.db", "b.db"):
+                self.database(root / name)
+                d.sync(root / name)
+                self.assert_replica(root / name)
+            self.assertEqual(set(self.listed(d)),
+                             {str(root / "a.db"), str(root / "b.db")})
+        self.assertEqual(d.stop(), 0)
+
+    def test_hangup_without_a_file_stops(self):
+        db = self.database(self.tmp / "d" / "a.db")
+        d = self.fleet([])
+        d.proc = self.spawn([*WRAP, d.binary, "replicate", db,
+                             f"file://{self.tmp}/r/a.db"],
+                            stdout=open(d.log, "wb"), env=clean_env())
+        wait_until(lambda: self.stored("a.db"), 20, "replica")
+        self.assertEqual(d.stop(signal.SIGHUP), 0)
 
 
 class BlackHole(Fleet):
