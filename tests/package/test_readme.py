@@ -1,0 +1,155 @@
+#!/usr/bin/env python3
+"""Every command of the README is run. A block of them is ```sh, and the line
+before it says where:
+
+    <!-- run -->           one after the other in a throw-away copy of this
+    <!-- run: user app --> machine with the Debian package of this build; a name
+                           is a step of ours before it (class Before)
+    <!-- run: bare -->     on a bare Debian, with this folder; then all of the
+                           above, as a new user would (LS_LONG=1)
+    <!-- run: image -->    by test_package.py, which reads the same recipe
+    <!-- run: gate -->     the gate itself; here only that it is there
+
+Where no systemd runs, tests/package/systemctl stands in for it."""
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "support"))
+import sandbox  # noqa: E402
+from harness import Case, main  # noqa: E402
+from proc import ROOT, upstream_binary  # noqa: E402
+
+BUILD = Path(Case.bin).resolve().parent
+HERE = Path(__file__).resolve().parent
+README = (ROOT / "README.md").read_text()
+
+
+def blocks():
+    """[(marker or None, commands)] of every sh block, in order."""
+    return [(m[1], m[2]) for m in re.finditer(
+        r"^(?:<!-- (run(?:: [^>]*?)?) -->\n)?```(?:sh|bash|shell|console)\n"
+        r"(.*?)^```$", README, re.M | re.S)]
+
+
+class Before:
+    """What a block takes for granted."""
+    STEPS = {
+        "run": "",
+        "run: user app": """
+            useradd --system app
+            chown -R app: /var/lib/app /backup
+            """,
+        # Back in time: as it was before litestreamd came.
+        "run: from 0.5": """
+            systemctl stop litestreamd
+            cat > /etc/systemd/system/litestream.service <<'EOF'
+[Service]
+User=app
+ExecStart=UPSTREAM replicate
+EOF
+            systemctl start litestream
+            sqlite3 /var/lib/app/app.db 'INSERT INTO t VALUES(3)'
+            until sqlite3 /var/lib/app/app.db .schema | grep -q _litestream
+            do sleep 0.1; done
+            """,
+        "run: back": "",
+    }
+    AFTER = {
+        "run: from 0.5": """
+            litestreamd restore -o /tmp/moved.db /var/lib/app/app.db
+            [ "$(sqlite3 /tmp/moved.db 'SELECT max(a) FROM t')" = 3 ]
+            """,
+        "run: back": """
+            sqlite3 /var/lib/app/app.db 'INSERT INTO t VALUES(4)'
+            until rm -f /tmp/back.db && UPSTREAM restore -o /tmp/back.db \\
+                /var/lib/app/app.db 2>/dev/null &&
+                [ "$(sqlite3 /tmp/back.db 'SELECT max(a) FROM t')" = 4 ]
+            do sleep 0.1; done
+            systemctl stop litestream
+            systemctl start litestreamd
+            """,
+    }
+
+
+def script(which):
+    """The blocks that `which` admits as one script, each in the open."""
+    out = ["set -eu -o pipefail", "export DEBIAN_FRONTEND=noninteractive",
+           "trap 'echo \"FAILED: $BASH_COMMAND\"' ERR"]
+    for marker, text in blocks():
+        if marker and which(marker):
+            out += [Before.STEPS.get(marker, ""), "set -x", text.rstrip(),
+                    "{ set +x; } 2>/dev/null", Before.AFTER.get(marker, "")]
+    return "\n".join(out + ["echo the README is right"])
+
+
+class Readme(Case):
+    maxDiff = None
+
+    def run_in(self, lower, text, folders, timeout):
+        peer = upstream_binary() or "/bin/false"
+        r = sandbox.run(lower, text.replace("UPSTREAM", str(peer)), folders,
+                        timeout=timeout)
+        self.assertEqual((r.status, r.out.splitlines()[-1:]),
+                         (0, ["the README is right"]), r.out[-6000:])
+        return r.out
+
+    def test_every_block_says_where_it_runs(self):
+        known = {*Before.STEPS, "run: bare", "run: image", "run: gate"}
+        found = blocks()
+        self.assertGreater(len(found), 9)
+        for marker, text in found:
+            self.assertIn(marker, known, text)
+        self.assertEqual(known, {m for m, _ in found})
+        self.assertEqual(README.count("\n```sh\n"), len(found))
+
+    def test_the_commands_in_order(self):
+        sandbox.need(self)
+        self.need_upstream()
+        if not shutil.which("dpkg-shlibdeps") or not shutil.which("cpack"):
+            self.skipTest("dpkg-dev or cpack is not installed")
+        subprocess.run(["cpack", "--config", BUILD / "CPackConfig.cmake",
+                        "-G", "DEB", "-B", self.tmp], check=True,
+                       stdout=subprocess.DEVNULL, cwd=self.tmp)
+        deb, = self.tmp.glob("*.deb")
+        out = self.run_in("/", f"""
+            cp {HERE}/systemctl /usr/local/sbin/
+            dpkg --no-triggers -i {deb} >/dev/null
+            cd {ROOT}
+            """ + script(lambda m: m in Before.STEPS),
+            [self.tmp, HERE, Path(self.need_upstream()).parent], 300)
+        self.assertIn("+ litestreamd verify -deep /var/lib/app/app.db", out)
+
+    def test_as_a_new_user_on_a_bare_debian(self):
+        lower = sandbox.bare(self)
+        sandbox.need(self)
+        tree = self.tmp / "litestreamd"
+        subprocess.run(["git", "clone", "-q", ROOT, tree], check=True)
+        shutil.copy(ROOT / "README.md", tree)
+        peer = Path(self.need_upstream())
+        out = self.run_in(lower, f"""
+            cp {HERE}/systemctl /usr/local/sbin/ # it needs python3
+            cp -r {tree} /root/litestreamd; cd /root/litestreamd
+            """ + script(lambda m: m == "run: bare" or m in Before.STEPS)
+            .replace("useradd --system app", "useradd --system app; apt-get "
+                     "install -y python3-minimal >/dev/null 2>&1"),
+            [self.tmp, HERE, peer.parent], 900)
+        self.assertIn("+ litestreamd restore -o /tmp/copy.db", out)
+
+    def test_the_gate_is_there(self):
+        (text,) = [t for m, t in blocks() if m == "run: gate"]
+        for line in text.splitlines():
+            program = line.split("#")[0].split()[0]
+            self.assertTrue(shutil.which(program) or program.startswith(
+                "build/") or os.access(ROOT / program, os.X_OK), line)
+        out = subprocess.run([ROOT / "tests/run", "--help"], check=True,
+                             capture_output=True, text=True).stdout
+        for option in re.findall(r"tests/run (--\w+)", text):
+            self.assertIn(option, out)
+
+
+if __name__ == "__main__":
+    main()
