@@ -207,6 +207,35 @@ holds_secrets(const struct ls_config *cfg)
 	return false;
 }
 
+/* Entries of folders become their databases of this moment. */
+static void
+add_members(struct ls_doctor *d)
+{
+	struct ls_err e = { 0 };
+
+	if (ls_config_add_members(&d->cfg, &e) != LS_OK)
+		ls_doctor_err(d, LS_GRADE_FAIL, "configuration",
+		    d->cfg.file ? d->cfg.file : "",
+		    "check dir:, and that the daemon's user may read it", &e);
+}
+
+static void
+describe(struct ls_doctor *d, const char *path)
+{
+	size_t n = d->cfg.n_dbs;
+
+	if (n == 0 && d->cfg.n_dirs == 0)
+		ls_doctor_say(d, LS_GRADE_FAIL, "configuration", path,
+		    "list the databases under dbs:", "it has no database");
+	else if (n == 0)
+		ls_doctor_say(d, LS_GRADE_WARN, "configuration", path,
+		    "check dir: and pattern:, unless they are yet to come",
+		    "no database is in its folders");
+	else
+		ls_doctor_say(d, LS_GRADE_OK, "configuration", path, NULL,
+		    "%zu database%s", n, n == 1 ? "" : "s");
+}
+
 static bool
 read_config(struct ls_doctor *d)
 {
@@ -230,13 +259,8 @@ read_config(struct ls_doctor *d)
 		ls_doctor_say(d, LS_GRADE_WARN, "configuration", path, NULL,
 		    "line %d: %s", d->cfg.warnings[i].line,
 		    d->cfg.warnings[i].text);
-	if (d->cfg.n_dbs == 0)
-		ls_doctor_say(d, LS_GRADE_FAIL, "configuration", path,
-		    "list the databases under dbs:", "it has no database");
-	else
-		ls_doctor_say(d, LS_GRADE_OK, "configuration", path, NULL,
-		    "%zu database%s", d->cfg.n_dbs,
-		    d->cfg.n_dbs == 1 ? "" : "s");
+	add_members(d);
+	describe(d, path);
 	if (holds_secrets(&d->cfg) && ls_sys->stat(path, &st) == 0 &&
 	    (st.st_mode & S_IROTH) != 0)
 		ls_doctor_say(d, LS_GRADE_WARN, "configuration", path,

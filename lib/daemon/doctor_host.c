@@ -12,6 +12,7 @@
 #include "base/units.h"
 
 #include <errno.h>
+#include <grp.h>
 #include <linux/magic.h>
 #include <pwd.h>
 #include <stdio.h>
@@ -279,7 +280,7 @@ struct unit {
 	struct ls_buf b;
 	char **dirs;
 	size_t n, cap;
-	bool home, nomem;
+	bool tmp, nomem;
 	uid_t uid;
 	gid_t gid;
 	bool one_owner, any_owner;
@@ -297,10 +298,8 @@ below(const char *path, const char *dir)
 static void
 add_dir(struct unit *u, char *dir)
 {
-	static const char *const homes[] = { "/home", "/root", "/run/user" };
-
-	for (size_t i = 0; dir != NULL && i < LS_COUNT(homes); i++)
-		u->home |= below(dir, homes[i]);
+	if (dir != NULL)
+		u->tmp |= below(dir, "/tmp") || below(dir, "/var/tmp");
 	for (size_t i = 0; dir != NULL && i < u->n; i++)
 		if (below(dir, u->dirs[i])) {
 			ls_free(dir);
@@ -355,21 +354,53 @@ check_readable(struct ls_doctor *d, const struct unit *u)
 	ls_free(user);
 }
 
+/* A socket that this user cannot make where it is to be. */
+static void
+check_socket(struct ls_doctor *d, const struct unit *u)
+{
+	char *dir =
+	    d->cfg.socket.enabled ? ls_dirname(d->cfg.socket.path) : NULL;
+
+	if (dir != NULL && u->any_owner && u->one_owner && u->uid != 0 &&
+	    (strcmp(dir, "/run") == 0 || strcmp(dir, "/var/run") == 0))
+		ls_doctor_say(d, LS_GRADE_WARN, "permissions",
+		    d->cfg.socket.path,
+		    "socket.path: /run/litestreamd/litestream.sock, in the "
+		    "folder that the unit makes",
+		    "only root can make the socket there");
+	ls_free(dir);
+}
+
+static const char *
+group_name(gid_t gid, char *out, size_t size)
+{
+	struct group gr, *got = NULL;
+	char buf[4096];
+
+	if (getgrgid_r(gid, &gr, buf, sizeof buf, &got) == 0 && got != NULL)
+		(void)snprintf(out, size, "%s", gr.gr_name);
+	else
+		(void)snprintf(out, size, "%u", (unsigned)gid);
+	return out;
+}
+
 static enum ls_rc
 write_unit(struct unit *u, struct ls_err *e)
 {
 	char *user = u->any_owner && u->one_owner && u->uid != 0
 			 ? ls_doctor_user(u->uid)
 			 : NULL;
+	char gid[64];
 	enum ls_rc rc = ls_buf_adds(&u->b, "[Service]\n", e);
 
 	if (rc == LS_OK && user != NULL)
-		rc = ls_buf_addf(&u->b, e, "User=%s\n", user);
+		rc = ls_buf_addf(&u->b, e, "User=%s\nGroup=%s\n", user,
+		    group_name(u->gid, gid, sizeof gid));
 	else if (rc == LS_OK && !u->one_owner)
 		rc = ls_buf_adds(&u->b,
 		    "# the databases have several owners: no User=\n", e);
-	if (rc == LS_OK && u->home)
-		rc = ls_buf_adds(&u->b, "ProtectHome=no\n", e);
+	if (rc == LS_OK && u->tmp)
+		rc = ls_buf_adds(&u->b, "PrivateTmp=no\n", e);
 	if (rc == LS_OK && u->n > 0)
 		rc = ls_buf_adds(&u->b, "ReadWritePaths=", e);
 	for (size_t i = 0; rc == LS_OK && i < u->n; i++)
@@ -386,9 +417,9 @@ ls_doctor_drop_in(struct ls_doctor *d)
 {
 	struct unit u = { .b = LS_BUF_INIT(1 << 20), .one_owner = true };
 
-	if (d->cfg.n_dbs == 0)
+	if (d->cfg.n_dbs + d->cfg.n_dirs == 0)
 		return;
-	u.cap = 3 * d->cfg.n_dbs;
+	u.cap = 3 * d->cfg.n_dbs + d->cfg.n_dirs;
 	u.dirs = ls_zalloc(u.cap * sizeof u.dirs[0]);
 	u.nomem = u.dirs == NULL;
 	for (size_t i = 0; !u.nomem && i < d->cfg.n_dbs; i++) {
@@ -400,11 +431,14 @@ ls_doctor_drop_in(struct ls_doctor *d)
 		if (strcmp(db->place.type, "file") == 0)
 			add_dir(&u, ls_strdup(db->place.path));
 	}
+	for (size_t i = 0; !u.nomem && i < d->cfg.n_dirs; i++)
+		add_dir(&u, ls_strdup(d->cfg.dirs[i].dir));
 	if (u.nomem || write_unit(&u, NULL) != LS_OK)
 		d->nomem = true;
 	else
 		d->drop_in = ls_strdup(ls_buf_str(&u.b));
 	check_readable(d, &u);
+	check_socket(d, &u);
 	for (size_t i = 0; u.dirs != NULL && i < u.n; i++)
 		ls_free(u.dirs[i]);
 	ls_free(u.dirs);

@@ -3,8 +3,10 @@
 said. The table is the specification: for each row one line names the cause, and
 the same line (doctor, the log) or the "Try:" line beside it (a command's error)
 the way out. A network file system and old SQLite builds: unit/daemon."""
+import grp
 import json
 import os
+import pwd
 import re
 import shutil
 import sqlite3
@@ -499,6 +501,15 @@ ROWS = [
      r"correct that line"),
     ("no database", config("dbs: []\n"), DOCTOR,
      r"^fail +configuration .*it has no database", r"list the databases"),
+    ("a folder entry that is not there", config(
+        "dbs:\n- dir: {d}/none\n  pattern: '*.db'\n"
+        "  replica: {{path: {d}/r}}\n"), DOCTOR,
+     r"^fail +configuration .*/none: No such file", r"check dir:"),
+    ("a folder entry without databases", config(
+        "dbs:\n- dir: {d}/r\n  pattern: '*.db'\n"
+        "  replica: {{path: {d}/r2}}\n"), DOCTOR,
+     r"^warn +configuration .*no database is in its folders",
+     r"check dir: and pattern:"),
     ("two databases in one place", config(DBS2), DOCTOR,
      r"^fail +configuration .*replica collision: databases .*a.db and .*b.db",
      r"correct that line"),
@@ -709,6 +720,24 @@ class Broken(Case):
             self.assertIn(word, report.stdout)
         for out in (r.stdout, r.stderr, report.stdout, report.stderr):
             self.assertNotIn("hush", out)
+
+    def test_drop_in_for_another_user(self):
+        if os.geteuid() != 0:
+            self.skipTest("needs root, to give a database away")
+        s = Setup(self, 0, "user")
+        s.database()
+        os.chown(s.db, NOBODY, NOBODY)
+        s.top = {"socket": {"enabled": True, "path": "/run/x.sock"}}
+        s.write()
+        s.config.chmod(0o600)
+        r = self.look(s, DOCTOR)
+        user = pwd.getpwuid(NOBODY).pw_name
+        group = grp.getgrgid(NOBODY).gr_name
+        self.assertIn(f"[Service]\nUser={user}\nGroup={group}\n", r.stdout)
+        self.assertRegex(r.stdout, rf"warn +permissions .*cannot be read by "
+                         rf"{user}, .*; chgrp")
+        self.assertRegex(r.stdout, r"warn +permissions .*/run/x.sock: only "
+                         r"root .*; socket.path: /run/litestreamd/")
 
     def test_one_of_several_and_urls(self):
         s = Setup(self, 0, "one")

@@ -188,6 +188,9 @@ TEST(doctor_drop_in)
 	(void)snprintf(want, sizeof want, "ReadWritePaths=%s\n", dir);
 	CHECK(strstr(d.drop_in, want) != NULL);
 	CHECK(strncmp(d.drop_in, "[Service]\n", 10) == 0);
+	/* The unit has a /tmp of its own, where the tests' folders are not. */
+	CHECK_EQ(strncmp(dir, "/tmp/", 5) == 0,
+	    strstr(d.drop_in, "PrivateTmp=no\n") != NULL);
 	ls_doctor_fini(&d);
 }
 
