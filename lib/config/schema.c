@@ -99,11 +99,11 @@ static const struct ls_row replica_rows[] = {
 	    .words = compression_words,
 	    .doc = "lz4" },
 	SHARED("access-key-id", LS_O_STR, place.access_key_id, NULL,
-	    "default: environment, profile, instance role"),
+	    "default: see the README, Credentials"),
 	SHARED("secret-access-key", LS_O_STR, place.secret_access_key, NULL,
 	    "secret of access-key-id"),
 	SHARED("region", LS_O_STR, place.region, NULL,
-	    "default: found out by asking the bucket"),
+	    "default: AWS_REGION, profile, or what the server names"),
 	SHARED(
 	    "bucket", LS_O_STR, place.bucket, NULL, "name or access point ARN"),
 	SHARED("endpoint", LS_O_STR, place.endpoint, NULL,

@@ -16,7 +16,7 @@
  */
 #include "daemon/db.h"
 
-enum { RETRY_SEC = 30 };
+enum { RETRY_SEC = 30, LEFT_OVER_MS = 24 * 3600 * 1000 };
 
 /* (3), (4) mu held. */
 static bool
@@ -110,6 +110,19 @@ upload(struct ls_db *db, uint64_t *size, struct ls_err *e)
 	return ls_upload_commit(up, e);
 }
 
+/* A process that was killed leaves parts of an upload, which are paid for, or
+ * half a file in a folder. Once a snapshot is often enough to look. */
+static void
+clear_up(struct ls_db *db)
+{
+	const struct ls_call c = { &db->snap_cancel, 0 };
+	struct ls_err e = { 0 };
+
+	if (ls_store_sweep(db->store, LEFT_OVER_MS, &c, &e) != LS_OK)
+		ls_debug("cannot remove what was left over",
+		    LS_ATTRS(LS_S("db", db->name), LS_E(&e)));
+}
+
 /* What is left of it: mu held. */
 static void
 settle(struct ls_db *db, enum ls_rc rc)
@@ -163,6 +176,8 @@ ls_db_snapshot_step(struct ls_work *w)
 		ls_tally_add(&db->tally.upload_errors, 1);
 		ls_db_failed(db, &db->snap_limit, "snapshot failed", &e);
 	}
+	if (rc == LS_OK)
+		clear_up(db);
 	(void)pthread_mutex_lock(&d->mu);
 	ls_endpoint_done(db, rc == LS_OK, rc, &e);
 	settle(db, rc);

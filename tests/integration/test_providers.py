@@ -3,14 +3,20 @@
 named, what is signed, and that a database comes back whole. The server stands
 behind a proxy, so that names and TLS are the real ones; it computes every
 signature itself (support/fakes3.py)."""
+import json
+import re
 import subprocess
 import sys
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "support"))
 from fakes3 import FakeS3  # noqa: E402
-from harness import WRAP, Case, connect, main  # noqa: E402
+from harness import WRAP, Case, connect, main, wait_until  # noqa: E402
 
+README = Path(__file__).resolve().parents[2] / "README.md"
+ACTIONS = {f"s3:{a}" for a in (
+    "GetObject", "PutObject", "DeleteObject", "AbortMultipartUpload",
+    "ListBucket", "ListBucketMultipartUploads")}
 ARN = "arn:aws:s3:eu-west-1:123456789012:accesspoint/ap"
 KEY = "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA="
 KEY_MD5 = "cLyPS3KoaSFGi/joRB3OUQ=="  # echo $KEY | base64 -d | md5
@@ -227,6 +233,66 @@ class Providers(Case):
                          set())
         self.assertEqual({r.status for r in self.s3.log} - {200, 206, 404},
                          set())
+
+    def readme(self, begin, end):
+        return re.findall(rf"<!-- {begin} -->(.*?)<!-- /{end} -->",
+                          README.read_text(), re.S)[0]
+
+    def test_stores_of_the_readme(self):
+        key = self.tmp / "key"
+        key.write_text(KEY)
+        self.s3.buckets = {"my-bucket", "my-point-123456789012"}
+        env = {**self.env, "http_proxy": self.env["HTTPS_PROXY"]}
+        blocks = re.findall(r"```yaml\n# (.*?)\n(.*?)```",
+                            self.readme("stores", "stores"), re.S)
+        self.assertGreater(len(blocks), 12)
+        for name, text in blocks:
+            with self.subTest(name):
+                text = text.replace("/etc/litestreamd/customer-key", str(key))
+                config = self.tmp / "c.yml"
+                config.write_text(
+                    f"dbs:\n- path: {self.db}\n  meta-path: {self.tmp}/m\n  "
+                    + text.rstrip().replace("\n", "\n  ") +
+                    "\n    skip-verify: true\n")
+                self.s3.objects.clear()
+                subprocess.run(["rm", "-rf", self.tmp / "m"], check=True)
+                self.run_cli("replicate", "-once", "-config", config, env=env)
+                self.assertEqual([k for _, k in self.s3.objects],
+                                 ["app/0000/0000000000000001-"
+                                  "0000000000000001.ltx"])
+
+    def allowed(self, what):
+        doc = json.loads(self.readme(f"policy {what}", "policy").split(
+            "```")[1][len("json"):])
+        return {a for s in doc["Statement"] for a in s["Action"]}
+
+    def test_policies_of_the_readme(self):
+        """The first is what replicating takes, no more and no less; the
+        second what reading takes."""
+        write, read = self.allowed("write"), self.allowed("read")
+        self.s3.deny = ACTIONS - write
+        url = self.s3.url("app")
+        daemon = self.daemon({self.db: url}, env=self.s3.env(), top={
+            "levels": [{"interval": "1s"}], "l0-retention": "1s",
+            "l0-retention-check-interval": "1s",
+            "snapshot": {"interval": "1s", "retention": "1s"}}).start()
+        c = connect(self.db)
+        self.addCleanup(c.close)
+
+        def used():
+            c.execute("INSERT INTO t VALUES(1)")
+            daemon.sync()
+            return {r.action for r in self.s3.log} >= write - {
+                "s3:AbortMultipartUpload"}
+        wait_until(used, 60, f"use of {write}", 0.3)
+        self.assertEqual(daemon.stop(), 0)
+        self.assertEqual([r for r in self.s3.log if r.status == 403], [])
+        r = self.run_cli("doctor", url, env=self.s3.env())
+        self.assertEqual({x.action for x in self.s3.log}, write, r.stdout)
+        self.s3.log.clear()
+        self.s3.deny = ACTIONS - read
+        self.restore(url, self.tmp / "o.db", env=self.s3.env())
+        self.assertEqual({x.action for x in self.s3.log}, read)
 
     def test_a_bucket_in_another_region(self):
         """The server names it; what is asked after the first answer goes

@@ -144,7 +144,9 @@ class FakeS3:
                         return
                     body += more
                 tls = isinstance(self.connection, ssl.SSLSocket)
-                r = Request(self.command, self.path,
+                # A proxy is told the whole URL.
+                path = re.sub("^http://[^/]*", "", self.path)
+                r = Request(self.command, path,
                             list(self.headers.items()), body, tls)
                 status, head, out = fake.handle(r)
                 r.status = status
