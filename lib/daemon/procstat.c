@@ -89,7 +89,7 @@ fds(double *v)
 }
 
 static bool
-limit(int which, double *v)
+limit(__rlimit_resource_t which, double *v)
 {
 	struct rlimit l;
 

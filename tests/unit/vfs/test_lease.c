@@ -167,8 +167,8 @@ TEST(lease_removed_by_hand_is_taken_anew)
 TEST(lease_that_is_none_is_said)
 {
 	static const char *const bad[] = { "", "{", "[]", "{\"generation\":1}",
-		"{\"generation\":\"1\",\"expires_at\":\"2099-01-01T00:00:"
-		"00Z\"}",
+		("{\"generation\":\"1\",\"expires_at\":\"2099-01-01T00:00:"
+		 "00Z\"}"),
 		"{\"generation\":1,\"expires_at\":\"soon\"}" };
 	struct ls_store *st = folder();
 
