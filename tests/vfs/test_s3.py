@@ -1,15 +1,16 @@
 #!/usr/bin/env python3
 """The extension over S3: how many round trips it takes, what it does when the
 server misbehaves, and many databases in one process."""
+import json
 import os
 import random
 import sqlite3
+import subprocess
 import sys
-import threading
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
-from vfskit import VfsCase, load, open_vfs, pragma, stats, uri  # noqa: E402
+from vfskit import VfsCase  # noqa: E402
 import servers  # noqa: E402
 from faultproxy import FaultProxy, Rule  # noqa: E402
 from harness import LONG, connect, main, wait_until  # noqa: E402
@@ -160,42 +161,76 @@ class Faults(S3Case):
         c.close()
 
 
+MANY = """
+import json, os, resource, sqlite3, sys, threading, time
+sys.path.insert(0, sys.argv[1])
+from vfskit import load, open_vfs
+load()
+todo, wrong = sys.argv[3:], []
+def count():
+    return [len(os.listdir("/proc/self/task")), len(os.listdir("/proc/self/fd"))]
+def work():
+    while todo:
+        try:
+            url = todo.pop()
+        except IndexError:
+            return
+        v = open_vfs(url, cache_size="1MB")
+        if v.execute("SELECT count(*), sum(length(b)) FROM t").fetchone() != \
+                (50, 45000):
+            wrong.append(url)
+        v.close()
+first = todo.pop()
+todo, rest = [first], todo
+work()  # what stays for the life of the process is there now
+before, todo = count(), rest
+ts = [threading.Thread(target=work) for _ in range(int(sys.argv[2]))]
+[t.start() for t in ts]
+[t.join() for t in ts]
+end = time.monotonic() + 10  # a joined thread may be on its way out
+while count()[0] > before[0] and time.monotonic() < end:
+    time.sleep(0.01)
+print(json.dumps({"wrong": wrong, "todo": todo, "before": before,
+                  "after": count(), "rss_kb":
+                  resource.getrusage(resource.RUSAGE_SELF).ru_maxrss}),
+      flush=True)
+sys.stdin.read()
+"""
+
+
 class Many(S3Case):
     def test_many_databases_in_one_process(self):
-        """Fifty at once, each for one query; nothing is left of them."""
-        url = self.place()
+        """The orchestrator: a process opens, asks and closes many small
+        databases by URI, fifty at once; nothing is left of them."""
+        self.place()
         self.filled(rows=50, tail=3).close()
-        n, at_once = (500 if LONG else 100), 50
+        n, at_once = (500 if LONG else 60), 50
         keys = [k for k, _ in self.s3.list(self.bucket, "p/")]
+        urls = []
         for i in range(n):
             for key in keys:
                 self.s3.put(self.bucket, f"d{i}/{key[2:]}",
                             self.s3.get(self.bucket, key))
-        load()
-        before, wrong = len(os.listdir("/proc/self/task")), []
-        todo = list(range(n))
-
-        def work():
-            while todo:
-                try:
-                    i = todo.pop()
-                except IndexError:
-                    return
-                v = open_vfs(self.s3.url(self.bucket, f"d{i}",
-                                         self.proxy.port), cache_size="1MB")
-                if v.execute("SELECT count(*) FROM t").fetchone() != (50,):
-                    wrong.append(i)
-                v.close()
-        ts = [threading.Thread(target=work) for _ in range(at_once)]
-        [t.start() for t in ts]
-        [t.join() for t in ts]
-        self.assertEqual((wrong, todo), ([], []))
-        # The proxy's threads are of this process too, one a connection.
-        wait_until(lambda: not self.proxy.open and
-                   len(os.listdir("/proc/self/task")) <= before, 10,
-                   "end of all threads and connections")
-        seen = len(self.proxy.log)
-        print(f"\n{n} databases, {seen} requests")
+            urls.append(self.s3.url(self.bucket, f"d{i}", self.proxy.port))
+        p = subprocess.Popen(
+            [sys.executable, "-c", MANY, Path(__file__).parent, str(at_once),
+             *urls], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+            text=True)
+        got = json.loads(p.stdout.readline())
+        # The process lives, and no connection of a closed database does.
+        wait_until(lambda: not self.proxy.open, 10, "end of all connections")
+        p.communicate()
+        self.assertEqual((got["wrong"], got["todo"]), ([], []))
+        self.assertEqual(got["after"], got["before"])
+        self.assertLess(got["rss_kb"], (64 << 10) + at_once * 1000)
+        # Round one lists, two fetches the files; two more may fetch pages.
+        for i in range(n):
+            mine = self.proxy.requests("GET", rf"d{i}(/|%2F)")
+            gets = [r for r in mine if "list-type" not in r.path]
+            self.assertLessEqual(len(gets), len(keys) + 2)
+        print(f"\n{n} databases of {len(keys)} files, "
+              f"{len(self.proxy.log)} requests, RSS "
+              f"{got['rss_kb'] // 1024} MB")
 
 
 if __name__ == "__main__":
