@@ -14,7 +14,7 @@
  *     -wal and no -shm. (test: change_counter_follows_the_state)
  * (3) A SCAN IS RECOGNISED by reads that go up in small steps, a few strays
  *     apart (the interior pages of the tree). The window read
- *     ahead then doubles up to a quarter of the cache, in blocks of a quarter
+ *     ahead then doubles up to a quarter of the cache, in blocks of an eighth
  *     of the window, so that they come side by side. (test: scan_reads_ahead)
  * (4) WHAT A POINT READ BRINGS GROWS with the misses where the cache may hold
  *     half of the database or more, or there is one on disk: many small reads
@@ -209,6 +209,13 @@ point_span(const struct ls_reader *r, const struct ls_ver *v)
 	return LS_MIN((size_t)SPAN << doublings, (size_t)SPAN_MOST);
 }
 
+/* Every one of them is in memory whole while it comes. */
+static size_t
+scan_span(const struct ls_reader *r, const struct ls_ver *v)
+{
+	return LS_MAX((size_t)r->window * v->page_size / 8, (size_t)SPAN);
+}
+
 /* (3): called for every page, in the order of the reads. */
 static void
 watch_scan(struct ls_reader *r, struct ls_ver *v, uint32_t pgno)
@@ -238,8 +245,7 @@ watch_scan(struct ls_reader *r, struct ls_ver *v, uint32_t pgno)
 	to = LS_MIN(pgno + r->window, v->commit);
 	if (from > to)
 		return;
-	ls_fetch_ahead(ls_vdb_fetch(r->d), v, from, to,
-	    LS_MAX((size_t)r->window * v->page_size / 4, (size_t)SPAN));
+	ls_fetch_ahead(ls_vdb_fetch(r->d), v, from, to, scan_span(r, v));
 	r->ahead = to;
 }
 
@@ -251,10 +257,7 @@ fetch(struct ls_reader *r, struct ls_ver **v, uint32_t pgno, struct ls_err *e)
 	enum ls_rc rc;
 
 	for (int i = 0;; i++) {
-		size_t span =
-		    scan ? LS_MAX((size_t)r->window * (*v)->page_size / 4,
-			       (size_t)SPAN)
-			 : point_span(r, *v);
+		size_t span = scan ? scan_span(r, *v) : point_span(r, *v);
 
 		rc = ls_fetch_page(
 		    ls_vdb_fetch(r->d), *v, pgno, span, r->page, &came, &c, e);

@@ -107,9 +107,11 @@ def can_connect(port, host="127.0.0.1"):
 
 
 def clean_env(**extra):
-    """Our environment without credentials, proxies or settings of the user."""
+    """Our environment without credentials, proxies or settings of the user,
+    and without what a sanitizer needs in this very program."""
     env = {k: v for k, v in os.environ.items()
-           if not k.startswith(("AWS_", "LITESTREAM_", "LOG_LEVEL"))
+           if not k.startswith(("AWS_", "LITESTREAM_", "LOG_LEVEL",
+                                "LD_PRELOAD"))
            and not k.lower().endswith("_proxy")}
     env["AWS_EC2_METADATA_DISABLED"] = "true"
     env.update({k: str(v) for k, v in extra.items()})

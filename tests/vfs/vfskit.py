@@ -1,7 +1,9 @@
 """What the tests of the extension share: loading it, opening replicas by URI,
 reading whole databases through SQLite."""
 import os
+import re
 import sqlite3
+import subprocess
 import sys
 from pathlib import Path
 from urllib.parse import quote
@@ -12,6 +14,31 @@ from harness import Case, our_binary, wait_until  # noqa: E402
 EXTENSION = os.environ.get("LITESTREAM_VFS") or str(
     Path(our_binary()).parent / "litestream-vfs.so")
 _loader = None
+
+
+def _preload():
+    """An extension built with a sanitizer needs its runtime first in the
+    program that loads it: begin anew with it. Leaks of the interpreter are
+    not ours (the unit tests look for ours)."""
+    out = subprocess.run(["readelf", "-d", EXTENSION], capture_output=True,
+                         text=True).stdout
+    lib = re.search(r"\[(lib([at])san\.so\.\d+)\]", out)
+    if not lib or lib[1] in os.environ.get("LD_PRELOAD", ""):
+        return bool(lib)
+    path = subprocess.run(["gcc", f"-print-file-name={lib[1]}"], check=True,
+                          capture_output=True, text=True).stdout.strip()
+    env = {**os.environ, "LD_PRELOAD": path}
+    more = {"ASAN_OPTIONS": "detect_leaks=0:halt_on_error=1",
+            "TSAN_OPTIONS": "die_after_fork=0"}
+    for k, v in more.items():
+        env[k] = ":".join(filter(None, (env.get(k), v)))
+    cmd = [sys.executable, *sys.orig_argv[1:]]
+    if lib[2] == "t":
+        cmd = ["setarch", "-R", *cmd]
+    os.execvpe(cmd[0], cmd, env)
+
+
+SANITIZED = _preload()
 
 
 def load():
