@@ -14,9 +14,12 @@
 #include "cmd.h"
 #include "daemon/control.h"
 #include "daemon/daemon.h"
+#include "daemon/heartbeat.h"
+#include "daemon/mcp.h"
 #include "daemon/notify.h"
 #include "daemon/site.h"
 #include "logsink.h"
+#include "tool.h"
 
 #include "base/file.h"
 
@@ -43,6 +46,8 @@ struct run {
 	struct ls_daemon *d;
 	struct ls_control *control;
 	struct ls_site *site;
+	struct ls_mcp *mcp;
+	struct ls_heartbeat *heartbeat;
 	struct child child;
 	bool has_file; /* a configuration file, to be read again */
 	pthread_mutex_t reload_mu;
@@ -466,6 +471,30 @@ start_site(struct run *r)
 		ls_error("cannot start metrics server", LS_ATTRS(LS_E(&e)));
 }
 
+static void
+start_mcp(struct run *r)
+{
+	struct ls_err e = { 0 };
+
+	if (r->cfg.mcp_addr != NULL && r->cfg.mcp_addr[0] != '\0' &&
+	    !r->f.once &&
+	    ls_mcp_start(r->cfg.mcp_addr, r->cfg.file, tool_run, &r->mcp, &e) !=
+		LS_OK)
+		ls_error("cannot start MCP server", LS_ATTRS(LS_E(&e)));
+}
+
+static void
+start_heartbeat(struct run *r)
+{
+	const char *url = r->cfg.heartbeat_url;
+	struct ls_err e = { 0 };
+
+	if (url != NULL && url[0] != '\0' && !r->f.once &&
+	    ls_heartbeat_start(r->d, r->net, url, r->cfg.heartbeat_interval_ns,
+		&r->heartbeat, &e) != LS_OK)
+		ls_error("cannot start the heartbeat", LS_ATTRS(LS_E(&e)));
+}
+
 static enum ls_rc
 run_all(struct run *r, struct ls_err *e)
 {
@@ -486,11 +515,15 @@ run_all(struct run *r, struct ls_err *e)
 	ls_daemon_quiet(r->d, on_quiet, r);
 	start_control(r);
 	start_site(r);
+	start_mcp(r);
+	start_heartbeat(r);
 	rc = ls_daemon_run(r->d, e);
 	if (r->reload_join)
 		(void)pthread_join(r->reload_thread, NULL);
 	ls_control_stop(r->control);
 	ls_site_stop(r->site);
+	ls_heartbeat_stop(r->heartbeat);
+	ls_mcp_stop(r->mcp);
 	if (ls_daemon_hangs(r->d)) {
 		ls_error("a step does not end, leaving it behind", NULL);
 		(void)cli_fail(e);

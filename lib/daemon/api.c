@@ -64,19 +64,13 @@ ls_db_infos_free(struct ls_db_info *v, size_t n)
 static bool
 fill_info(const struct ls_db *db, struct ls_db_info *o)
 {
-	const char *why = "";
-
 	o->state = ls_db_state(db);
 	o->replica_type = db->conf.place.type;
 	o->local_txid = db->newest;
 	o->replica_txid = db->acked;
 	o->last_sync_ns = db->last_sync_ns;
 	o->wal_bytes = db->wal_bytes;
-	if (db->err.rc != LS_OK)
-		why = db->err.msg;
-	else if (!ls_endpoint_away(db, &why) || ls_db_is_stored(db))
-		why = "";
-	(void)snprintf(o->error, sizeof o->error, "%.255s", why);
+	(void)snprintf(o->error, sizeof o->error, "%.255s", ls_db_why(db));
 	return (o->path = ls_strdup(db->conf.path)) != NULL;
 }
 

@@ -113,13 +113,23 @@ ls_db_state(const struct ls_db *db)
 	return db->parked ? "parked" : "replicating";
 }
 
+const char *
+ls_db_why(const struct ls_db *db)
+{
+	const char *why = "";
+
+	if (db->err.rc != LS_OK)
+		return db->err.msg;
+	return ls_endpoint_away(db, &why) && !ls_db_is_stored(db) ? why : "";
+}
+
 uint64_t
 ls_db_lag_ns(struct ls_db *db, uint64_t now)
 {
 	bool doubt = !db->remote_known || db->rebase || db->acked == 0 ||
 		     !db->local_known;
 	uint64_t since[] = { 0, db->seen_ns, db->taking_ns,
-		db->exists && doubt ? db->doubt_ns : 0 };
+		(db->exists || !db->looked) && doubt ? db->doubt_ns : 0 };
 	uint64_t oldest = now;
 
 	if (db->remote_known)

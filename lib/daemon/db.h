@@ -84,6 +84,7 @@ struct ls_db {
 	struct ls_work maint_work;
 	struct ls_log_limit maint_limit;
 	int64_t level_due_ns[LS_CONFIG_LEVELS]; /* wall clock; 0 = none */
+	int64_t valid_due_ns; /* validation; wall clock, 0 = not known */
 	/* Ends upkeep and snapshots when the database is to stop. */
 	struct ls_cancel upkeep;
 
@@ -310,6 +311,8 @@ void ls_db_well(struct ls_db *db);
 void ls_db_failed(struct ls_db *db, struct ls_log_limit *l, const char *what,
     const struct ls_err *e);
 const char *ls_db_state(const struct ls_db *db); /* mu held */
+/* Why it is in error, or ""; borrowed, mu held. */
+const char *ls_db_why(const struct ls_db *db);
 /* For how long the oldest commit waits that is not at the replica; 0: none
  * does. mu held. */
 uint64_t ls_db_lag_ns(struct ls_db *db, uint64_t now);

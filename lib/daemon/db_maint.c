@@ -20,6 +20,7 @@
 
 #include "base/bytes.h"
 #include "base/file.h"
+#include "replica/verify.h"
 
 #include <stdio.h>
 
@@ -195,6 +196,66 @@ work(struct ls_db *db, struct upkeep *u, const struct ls_ltx_header *wrote,
 	return rc;
 }
 
+/* ---- validation ------------------------------------------------------------*/
+
+static void
+tell(struct ls_db *db, const struct ls_verified *v)
+{
+	char text[80];
+
+	if (v->ok)
+		ls_tally_set(
+		    &db->tally.verified_ns, (uint64_t)ls_sys->wall_ns());
+	for (size_t i = 0; i < v->n_gaps; i++) {
+		(void)snprintf(text, sizeof text,
+		    "TXIDs %016llx to %016llx "
+		    "are missing",
+		    (unsigned long long)v->gaps[i].min,
+		    (unsigned long long)v->gaps[i].max);
+		ls_warn("validation error detected",
+		    LS_ATTRS(LS_S("db", db->name),
+			LS_I("level", v->gaps[i].level), LS_S("type", "gap"),
+			LS_S("message", text)));
+	}
+	if (v->problem.rc != LS_OK)
+		ls_warn("validation error detected",
+		    LS_ATTRS(LS_S("db", db->name), LS_S("type", "chain"),
+			LS_S("message", v->problem.msg)));
+	ls_tally_add(
+	    &db->tally.validation_errors, v->n_gaps + (v->problem.rc != LS_OK));
+	ls_debug("validation complete",
+	    LS_ATTRS(LS_S("db", db->name), LS_B("ok", v->ok),
+		LS_U("files", v->checked_files),
+		LS_T("txid", v->checked_txid)));
+}
+
+/* Is the replica complete? Once an interval; the first turns are spread over
+ * one, so that many databases do not ask at once. */
+static enum ls_rc
+validate(struct ls_db *db, struct upkeep *u, struct ls_err *e)
+{
+	int64_t every = db->d->cfg.validation_interval_ns;
+	struct ls_verified v = { 0 };
+	enum ls_rc rc = LS_OK;
+
+	if (every == 0 || u->last || u->t.newest == 0)
+		return LS_OK;
+	if (db->valid_due_ns == 0)
+		db->valid_due_ns =
+		    u->t.now_ns +
+		    every / 1000 * (int64_t)(db->number * 619 % 1000);
+	if (db->valid_due_ns <= u->t.now_ns) {
+		rc =
+		    ls_verify(db->replica, &ls_par_threads, 4, &v, &u->call, e);
+		if (rc == LS_OK)
+			tell(db, &v);
+		ls_verified_fini(&v);
+		db->valid_due_ns = u->t.now_ns + every;
+	}
+	ls_maint_again_at(&u->t, db->valid_due_ns);
+	return ls_err_wrap(e, rc, "validate");
+}
+
 /* mu held. */
 static void
 settle(struct ls_db *db, const struct upkeep *u, enum ls_rc rc)
@@ -267,6 +328,8 @@ ls_db_maint_step(struct ls_work *w)
 	(void)pthread_mutex_unlock(&d->mu);
 	if (!off)
 		rc = work(db, &u, &wrote, forget, &e);
+	if (!off && rc == LS_OK)
+		rc = validate(db, &u, &e);
 	if (rc != LS_OK && (rc != LS_ECANCELED || u.last))
 		ls_db_failed(db, &db->maint_limit,
 		    rc == LS_EFENCED ? "replica is fenced, replication stopped"

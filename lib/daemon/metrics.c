@@ -114,6 +114,14 @@ each_field(struct ls_metrics *m, const struct row *r, struct ls_db *db)
 	say_value(m, field(r, db, 0), r->seconds);
 }
 
+/* What a step has to look at first. */
+static void
+each_looked(struct ls_metrics *m, const struct row *r, struct ls_db *db)
+{
+	if (db->looked)
+		each_field(m, r, db);
+}
+
 /* A gauge that is not known before it was learnt. */
 static void
 each_known(struct ls_metrics *m, const struct row *r, struct ls_db *db)
@@ -411,6 +419,12 @@ all_scrapes(struct ls_metrics *m, const struct row *r)
 		.each = each_field, .off = offsetof(struct ls_tally, fld), \
 		.help = (text)                                             \
 	}
+#define LOOKED(nm, ty, fld, text)                                           \
+	{                                                                   \
+		.name = (nm), .type = (ty), .labels = "db",                 \
+		.each = each_looked, .off = offsetof(struct ls_tally, fld), \
+		.help = (text)                                              \
+	}
 #define SEC(nm, ty, fld, text)                                             \
 	{                                                                  \
 		.name = (nm), .type = (ty), .labels = "db",                \
@@ -440,9 +454,9 @@ all_scrapes(struct ls_metrics *m, const struct row *r)
 	}
 
 static const struct row rows[] = {
-	DB("litestream_db_size", "gauge", db_bytes,
+	LOOKED("litestream_db_size", "gauge", db_bytes,
 	    "The current size of the real DB"),
-	DB("litestream_wal_size", "gauge", wal_done,
+	LOOKED("litestream_wal_size", "gauge", wal_done,
 	    "The current size of the real WAL"),
 	DB("litestream_total_wal_bytes", "counter", wal_read,
 	    "Total number of bytes written to shadow WAL"),
@@ -494,10 +508,11 @@ static const struct row rows[] = {
 	    each_durable_time, "When that transaction was committed"),
 	DB("litestream_upload_error_count", "counter", upload_errors,
 	    "Number of uploads that failed after all tries"),
-	DB("litestream_spool_bytes", "gauge", spool_bytes,
+	LOOKED("litestream_spool_bytes", "gauge", spool_bytes,
 	    "Size of the local files that wait for the replica or are kept to "
 	    "resume from"),
-	DB("litestream_wal_bytes", "gauge", wal_bytes, "Size of the WAL file"),
+	LOOKED(
+	    "litestream_wal_bytes", "gauge", wal_bytes, "Size of the WAL file"),
 	DB("litestream_blocked_by_pid", "gauge", blocked_by,
 	    "Process whose read transaction keeps the WAL from being "
 	    "restarted; 0 when none does"),

@@ -193,10 +193,14 @@ put_durable(struct ls_page *p, const struct ls_db *db)
 }
 
 static void
-put_size(struct ls_page *p, uint64_t v)
+put_size(struct ls_page *p, const struct ls_db *db, uint64_t v)
 {
 	char s[LS_DUR_MAX];
 
+	if (!db->looked) {
+		put(p, "<td class=\"n none\" data-v=\"-1\">&ndash;</td>");
+		return;
+	}
 	put(p, "<td class=\"n\" data-v=\"%" PRIu64 "\">%s</td>", v,
 	    ls_size_format(v, s));
 }
@@ -206,11 +210,12 @@ static void
 put_note(struct ls_page *p, const struct ls_db *db)
 {
 	uint64_t pid = ls_tally_get(&db->tally.blocked_by);
+	const char *why = ls_db_why(db);
 
 	put(p, "<td class=\"note\">");
-	if (db->err.rc != LS_OK) {
-		put_text(p, db->err.msg);
-		if (db->err.hint[0] != '\0') {
+	if (why[0] != '\0') {
+		put_text(p, why);
+		if (db->err.rc != LS_OK && db->err.hint[0] != '\0') {
 			put(p, " <i>");
 			put_text(p, db->err.hint);
 			put(p, "</i>");
@@ -222,7 +227,7 @@ put_note(struct ls_page *p, const struct ls_db *db)
 		put(p,
 		    "%sprocess %" PRIu64 " holds a read transaction that "
 		    "keeps the WAL from being restarted",
-		    db->err.rc != LS_OK ? "; " : "", pid);
+		    why[0] != '\0' ? "; " : "", pid);
 	put(p, "</td>");
 }
 
@@ -242,8 +247,8 @@ on_db(void *arg, struct ls_db *db)
 	put(p, "<td><span class=\"state %s\">%s</span></td>", state, state);
 	put_lag(p, db);
 	put_durable(p, db);
-	put_size(p, ls_tally_get(&db->tally.db_bytes));
-	put_size(p, ls_tally_get(&db->tally.wal_bytes));
+	put_size(p, db, ls_tally_get(&db->tally.db_bytes));
+	put_size(p, db, ls_tally_get(&db->tally.wal_bytes));
 	put_note(p, db);
 	put(p, "</tr>\n");
 }

@@ -69,7 +69,7 @@ say_ill(void *arg, struct ls_db *db)
 	    ls_text_json(h->b, db->conf.path, NULL) != LS_OK ||
 	    ls_buf_addf(h->b, NULL, "\",\"state\":\"%s\",\"error\":\"",
 		ls_db_state(db)) != LS_OK ||
-	    ls_text_json(h->b, db->err.rc ? db->err.msg : "", NULL) != LS_OK ||
+	    ls_text_json(h->b, ls_db_why(db), NULL) != LS_OK ||
 	    ls_buf_adds(h->b, "\"}", NULL) != LS_OK;
 }
 

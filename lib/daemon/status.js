@@ -11,6 +11,10 @@
 	let rows = [];
 	let column = -1; // as it came: what needs attention first
 	let down = false;
+	// Laying out ten thousand rows takes seconds, and nobody reads them:
+	// so many are shown, those that the sorting puts first.
+	const MOST = 500;
+	let most = MOST;
 
 	function read(body) {
 		rows = [...body.rows].map((tr) => ({
@@ -46,11 +50,14 @@
 			(state === "" || row.state === state) &&
 			(q === "" || row.path.toLowerCase().includes(q)));
 		const part = document.createDocumentFragment();
-		for (const row of sorted(some))
+		for (const row of sorted(some).slice(0, most))
 			part.append(row.tr);
 		table.tBodies[0].replaceChildren(part);
 		none.hidden = some.length > 0;
-		shown.textContent = `${some.length.toLocaleString()} of ` +
+		more.hidden = some.length <= most;
+		more.textContent = `Show all ${some.length.toLocaleString()}`;
+		shown.textContent = `${Math.min(some.length, most)
+			.toLocaleString()} of ` +
 			`${rows.length.toLocaleString()} shown`;
 	}
 
@@ -102,6 +109,14 @@
 	}
 
 	const shown = document.createElement("span");
+	const more = document.createElement("button");
+	more.type = "button";
+	more.id = "more";
+	more.addEventListener("click", () => {
+		most = Infinity;
+		show();
+	});
+	table.after(more);
 	const box = document.createElement("input");
 	const label = document.createElement("label");
 	box.type = "checkbox";
@@ -113,6 +128,7 @@
 	form.addEventListener("submit", (e) => e.preventDefault());
 	form.q.addEventListener("input", show);
 	form.state.addEventListener("change", show);
+	form.addEventListener("input", () => most = MOST, true);
 
 	read(table.tBodies[0]);
 	if (location.search !== "") // it came filtered: get the others too
