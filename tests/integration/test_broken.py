@@ -21,6 +21,7 @@ from harness import SLOW, WRAP, Case, connect, main  # noqa: E402
 from proc import clean_env, free_port, upstream_binary  # noqa: E402
 
 NOBODY = 65534
+AWAKE = {"park-after": "0s"}  # a parked daemon holds nothing
 
 
 class Setup:
@@ -351,10 +352,8 @@ def exclusive(s):
 
 def daemon_on_it(s, binary=None, **db):
     s.database()
-    d = s.case.daemon({s.db: f"file://{s.dir}/other"}, db=db, binary=binary)
-    d.start()
-    d.sync()
-    s.daemon = d
+    s.case.daemon({s.db: f"file://{s.dir}/other"}, db=db, binary=binary,
+                  top=AWAKE).start().sync()
 
 
 def other_daemon(s):
@@ -373,7 +372,7 @@ def second_folder_writer(s):
     s.database()
     s.other = s.dir / "b.db"
     shutil.copy(s.db, s.other)
-    s.case.daemon({s.other: f"file://{s.dir}/r"}).start().sync()
+    s.case.daemon({s.other: f"file://{s.dir}/r"}, top=AWAKE).start().sync()
 
 
 def backed_up(s):
