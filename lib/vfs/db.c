@@ -22,7 +22,7 @@
  * (5) WHILE COMMITS OF THIS PROCESS WAIT FOR THE STORE nothing else moves the
  *     state: who is right then is decided by the next push (push.c), never by
  *     a listing. A version that was built on one that is no longer the stored
- *     one is dropped. (test: poller_does_not_move_what_waits)
+ *     one is dropped. (test: loser_is_told_and_keeps_its_buffer)
  *
  * Locks, in this order: registry, own's push, build, versions, mu. `push` and
  * `build` are held over requests.

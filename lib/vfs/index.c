@@ -15,7 +15,7 @@
  * (4) WHAT WAS WRITTEN HERE lies over the stored state in the same way, page
  *     by page, in files that are transactions of the write buffer; so a reader
  *     beside the writer is as safe as one beside the poller.
- *     (test: own_pages_lie_over_the_stored_state)
+ *     (test: prepared_is_seen_by_nobody)
  * (5) A FILE LIVES AS LONG AS AN INDEX POINTS INTO IT: one reference an entry,
  *     counted in runs under one lock, so that a reader that follows for weeks
  *     does not keep the names of weeks. (test: files_go_with_their_last_page)

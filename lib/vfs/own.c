@@ -11,7 +11,7 @@
  * (3) NEWEST = STORED + WHAT WAITS, always: every change of either builds the
  *     other anew under the version lock, from the files of the transactions in
  *     their order. While something waits the poller moves nothing (db.c).
- *     (test: restack_keeps_what_is_seen)
+ *     (test: prepared_is_seen_by_nobody)
  * (4) A BUFFER IS REPLAYED ONLY ONTO THE STATE IT WAS MADE ON: the store is at
  *     its base, or one further with the very bytes that the buffer had made
  *     for that. Anything else is another writer's work: the buffer is set aside
@@ -20,7 +20,7 @@
  * (5) A COMMIT THAT FAILED MAY STILL BE IN THE STORE, when an answer was lost
  *     and could not be had again. Nothing else is written before that is known:
  *     what is there then was committed, what is not was not.
- *     (test: unsettled_commit_blocks_writes)
+ *     (test: any_fault_leaves_a_durable_commit_whole_or_undone)
  * (6) WHAT FAILS FOR LONG IS SAID: a buffer over its size, or one that waits
  *     too long while pushes fail, turns new transactions away.
  */
@@ -661,11 +661,10 @@ may_write(struct ls_own *w, struct ls_err *e)
 	}
 	if (w->first == NULL)
 		return LS_OK;
-	if (ls_journal_size(w->j) > w->max_bytes)
+	if (w->n.pending_bytes > w->max_bytes)
 		return ls_err_set(e, LS_ENOSPC,
-		    "the write buffer %s holds %llu bytes that the store has "
-		    "not: %s",
-		    w->path, (unsigned long long)ls_journal_size(w->j),
+		    "%llu bytes in the write buffer %s wait for the store: %s",
+		    (unsigned long long)w->n.pending_bytes, w->path,
 		    w->problem.msg);
 	if (w->failing_ns != 0 && now - w->failing_ns > w->max_age_ns &&
 	    now - w->waiting_ns > w->max_age_ns)

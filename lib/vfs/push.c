@@ -3,7 +3,7 @@
  * (1) ONE FILE A PUSH: all that was committed since the last one becomes one
  *     LTX file with the next TXID, as upstream's. A file a transaction would
  *     cost a request each, and a TXID is what the fence is about: one put in
- *     flight, settled before the next is made. (test: one_file_a_push)
+ *     flight, settled before the next is made. (test: a_new_database_is_written_and_restored)
  * (2) WHAT WAS SENT IS SENT AGAIN, BYTE FOR BYTE. The file is made beside the
  *     buffer, synced, and noted there (sealed) before the first byte leaves. A
  *     later process, too, can tell its own object from another's so.

@@ -16,6 +16,7 @@ struct ls_writing {
 	uint32_t size;		/* of the file, in pages */
 	uint32_t low;		/* the smallest that it was */
 	uint32_t counter;	/* that SQLite wrote */
+	bool wal;		/* and that this is a database in WAL mode */
 };
 
 struct ls_reader {

@@ -273,19 +273,21 @@ answer_sync(
 	return rc;
 }
 
-/* SQLite's own. VACUUM would change the page size of what is there, and a
- * replica cannot: as with a database in WAL mode, the wish is not heard. */
-static bool
-page_size_is_fixed(struct ls_reader *r, const char *set)
+/* SQLite's own, set. VACUUM would change the page size of what is there, and a
+ * replica cannot: as with a database in WAL mode, the wish is not heard. The
+ * answer is the size that it is; NULL: SQLite's matter. */
+static char *
+page_size_stays(struct ls_reader *r, const char *set)
 {
 	struct ls_ver *v = NULL;
-	bool fixed;
+	char *text = NULL;
 
 	if (set == NULL || ls_reader_state(r, &v, NULL) != LS_OK)
-		return false;
-	fixed = v->commit > 0;
+		return NULL;
+	if (v->commit > 0)
+		text = sqlite3_mprintf("%u", v->page_size);
 	ls_ver_unref(v);
-	return fixed;
+	return text;
 }
 
 static enum ls_rc
@@ -426,7 +428,7 @@ ls_sql_pragma(struct ls_reader *r, char **arg)
 		return rc == LS_OK ? SQLITE_OK : SQLITE_ERROR;
 	}
 	if (sqlite3_stricmp(arg[1], "page_size") == 0 &&
-	    page_size_is_fixed(r, arg[2]))
+	    (arg[0] = page_size_stays(r, arg[2])) != NULL)
 		return SQLITE_OK;
 	return SQLITE_NOTFOUND;
 }

@@ -3,7 +3,7 @@
  * (1) ITS PAGES LIVE APART until phase two: SQLite writes some before COMMIT
  *     when its cache is full, and writes the old ones back on ROLLBACK. Letting
  *     go of the lock without phase two forgets them all.
- *     (test: rollback_after_spill)
+ *     (test: rollback_prepares_nothing)
  * (2) A COMMIT IS TOLD FROM A ROLLBACK BY PAGE 1. SQLite syncs the file at the
  *     end of both. A commit has changed the change counter of page 1; a
  *     rollback has written the page back as it was shown, or never written it.
@@ -11,7 +11,7 @@
  *     everything counts as a commit, and one too many is undone when pages are
  *     written again. (test: rollback_prepares_nothing)
  * (3) THE SIZE OF THE DATABASE IS IN PAGE 1 when it is synced: SQLite truncates
- *     the file after phase one. (test: vacuum_shrinks)
+ *     the file after phase one. (test: test_write.py vacuum)
  * (4) NOTHING INCOMPLETE IS COMMITTED: a page that came into being and was
  *     never written (a free one) is committed as zeros.
  *     (test: free_pages_are_zeros)
@@ -326,6 +326,7 @@ commit_size(struct ls_reader *r, uint32_t *commit, struct ls_err *e)
 
 	*commit = r->pin.v->commit ? r->pin.v->commit : r->w.size;
 	r->w.counter = r->counter;
+	r->w.wal = false;
 	if (!ls_dirty_has(r->w.dirty, 1))
 		return LS_OK;
 	if ((rc = ls_dirty_get(r->w.dirty, 1, &p, e)) != LS_OK)
@@ -335,7 +336,9 @@ commit_size(struct ls_reader *r, uint32_t *commit, struct ls_err *e)
 	if ((size == 1 ? 65536u : size) != ps)
 		return ls_err_set(e, LS_EUNSUPPORTED,
 		    "the page size of a replica cannot be changed");
-	if (only && (p[18] == 2 || p[19] == 2))
+	/* A backup of a database in WAL mode brings such a page 1 along. */
+	r->w.wal = p[18] == 2 || p[19] == 2;
+	if (only && r->w.wal)
 		return ls_err_set(
 		    e, LS_EUNSUPPORTED, "there is no WAL mode in this VFS");
 	said = memcmp(p + 24, p + 92, 4) == 0 ? ls_be32(p + 28) : 0;
@@ -418,7 +421,8 @@ ls_reader_commit(struct ls_reader *r, struct ls_err *e)
 		return rc;
 	ls_pin_end(r->d, &r->pin);
 	ls_pin_begin(r->d, &r->pin, v);
-	r->seen = v->content;
+	/* SQLite must not go on with its own copy of a page 1 that says WAL. */
+	r->seen = r->w.wal ? 0 : v->content;
 	r->counter = r->w.counter;
 	ls_dirty_free(r->w.dirty);
 	r->w = (struct ls_writing){

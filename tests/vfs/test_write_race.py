@@ -30,7 +30,9 @@ class Race(WriteCase):
         return rows
 
     def aside(self, folder):
-        return [p for p in folder.iterdir() if "conflict" in p.name]
+        """What is kept: put aside, or waiting for its turn still."""
+        return [p for p in folder.iterdir()
+                if "conflict" in p.name or p.name == "buffer"]
 
     def check(self, url, apps):
         rows = self.history(url)
