@@ -14,7 +14,7 @@
 
 #include "base/call.h"
 #include "capture/spool.h"
-#include "format/ltx.h"
+#include "format/pack.h"
 
 /* Register the shim VFS, configure the SQLite library for many connections.
  * Once, before any other call, by the program. */
@@ -173,9 +173,11 @@ enum ls_rc ls_view_page(struct ls_view *v, uint32_t pgno, uint8_t *buf,
     struct ls_err *e) LS_MUST_CHECK;
 /* Takes v; NULL is fine. Before ls_capture_close of its database. */
 void ls_view_close(struct ls_view *v);
-/* Write the whole state as LTX file 1..txid into the sink (level 9). */
-enum ls_rc ls_view_snapshot(struct ls_view *v, ls_sink *sink, void *arg,
-    const struct ls_call *call, uint64_t *size, struct ls_err *e) LS_MUST_CHECK;
+/* Write the whole state as LTX file 1..txid into the sink (level 9). A
+ * dictionary is trained on pages from all over it, and kept for later files. */
+enum ls_rc ls_view_snapshot(struct ls_view *v, const struct ls_codec *codec,
+    ls_sink *sink, void *arg, const struct ls_call *call, uint64_t *size,
+    struct ls_err *e) LS_MUST_CHECK;
 
 /* Parking (design 6): RESTART, position durable, close. Takes c on success.
  * What is needed for waking lies in the meta folder. LS_EBUSY: not clean, stay

@@ -80,7 +80,7 @@ write_pages(struct ls_capture *c, struct ls_l0 *f,
 
 	if ((rc = ls_ltx_writer_new(ls_spool_sink, c->spool, &w, e)) != LS_OK)
 		return rc;
-	rc = ls_ltx_writer_begin(w, h, e);
+	rc = ls_ltx_writer_begin(w, h, NULL, e);
 	for (size_t i = 0; i < f->n && rc == LS_OK; i++) {
 		if (f->v[i].pgno == lock)
 			continue;

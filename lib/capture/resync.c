@@ -218,7 +218,7 @@ by_stream(struct ls_capture *c, struct ls_view *v, struct ls_l0 *l0,
 		return rc;
 	if ((rc = ls_spool_begin(c->spool, h.max_txid, e)) != LS_OK)
 		goto out;
-	if ((rc = ls_ltx_writer_begin(w, &h, e)) == LS_OK &&
+	if ((rc = ls_ltx_writer_begin(w, &h, NULL, e)) == LS_OK &&
 	    (rc = stream_pages(c, v, w, out, e)) == LS_OK)
 		rc = ls_ltx_writer_end(w, &out->bytes, e);
 	if (rc != LS_OK) {

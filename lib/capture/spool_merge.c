@@ -128,7 +128,7 @@ write_merged(struct ls_spool *s, struct inputs *x,
 	if ((rc = spool_create(s, path, &fd, e)) != LS_OK)
 		return rc;
 	if ((rc = ls_ltx_writer_new(fd_sink, &fd, &w, e)) != LS_OK ||
-	    (rc = ls_ltx_writer_begin(w, h, e)) != LS_OK ||
+	    (rc = ls_ltx_writer_begin(w, h, NULL, e)) != LS_OK ||
 	    (rc = ls_merge_pages(x->in, x->n, to_writer, w, NULL, e)) !=
 		LS_OK ||
 	    (rc = ls_ltx_writer_end(w, NULL, e)) != LS_OK)

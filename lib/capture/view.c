@@ -13,6 +13,7 @@
  * Not here: what is done with the pages (resync.c, the daemon). */
 #include "capture/internal.h"
 
+#include "base/bytes.h"
 #include "base/sys.h"
 
 #include <fcntl.h>
@@ -359,20 +360,63 @@ snapshot_header(const struct ls_view *v, struct ls_ltx_header *h)
 	};
 }
 
+/* Pages from all over the database, evenly, for a dictionary. */
+static enum ls_rc
+take_sample(struct ls_view *v, struct ls_buf *b, struct ls_err *e)
+{
+	uint32_t lock = ls_lock_pgno(v->page_size);
+	uint64_t n = LS_MIN(v->commit, LS_ZSAMPLE / v->page_size);
+	const uint8_t *page;
+	enum ls_rc rc = LS_OK;
+
+	for (uint64_t i = 0; i < n && rc == LS_OK; i++) {
+		uint32_t pgno = (uint32_t)(i * v->commit / n) + 1;
+
+		if (pgno != lock &&
+		    (rc = ls_view_ref(v, pgno, &page, e)) == LS_OK)
+			rc = ls_buf_add(b, page, v->page_size, e);
+	}
+	return rc;
+}
+
+/* *z: for this snapshot; untouched for LZ4. */
+static enum ls_rc
+choose_dict(struct ls_view *v, const struct ls_codec *codec,
+    struct ls_zdict **z, struct ls_err *e)
+{
+	struct ls_buf b = LS_BUF_INIT(LS_ZSAMPLE);
+	enum ls_rc rc;
+
+	if (!codec->zstd)
+		return LS_OK;
+	if ((rc = take_sample(v, &b, e)) == LS_OK)
+		rc = ls_zdict_choose(ls_buf_span(&b), v->page_size,
+		    (uint64_t)v->commit * v->page_size, NULL, z, e);
+	if (rc == LS_OK && codec->keep != NULL)
+		ls_zkeep_set(codec->keep, *z);
+	ls_buf_free(&b);
+	return rc;
+}
+
 enum ls_rc
-ls_view_snapshot(struct ls_view *v, ls_sink *sink, void *arg,
-    const struct ls_call *call, uint64_t *size, struct ls_err *e)
+ls_view_snapshot(struct ls_view *v, const struct ls_codec *codec, ls_sink *sink,
+    void *arg, const struct ls_call *call, uint64_t *size, struct ls_err *e)
 {
 	struct ls_ltx_writer *w = NULL;
+	struct ls_zdict *z = NULL;
 	struct ls_ltx_header h;
 	uint32_t lock = ls_lock_pgno(v->page_size);
 	const uint8_t *page;
 	enum ls_rc rc;
 
 	snapshot_header(v, &h);
-	if ((rc = ls_ltx_writer_new(sink, arg, &w, e)) != LS_OK)
+	if ((rc = choose_dict(v, codec, &z, e)) != LS_OK ||
+	    (rc = ls_ltx_writer_new(sink, arg, &w, e)) != LS_OK) {
+		ls_zdict_unref(z);
 		return rc;
-	rc = ls_ltx_writer_begin(w, &h, e);
+	}
+	rc = ls_ltx_writer_begin(w, &h, z, e);
+	ls_zdict_unref(z);
 	for (uint32_t p = 1; p <= v->commit && rc == LS_OK; p++) {
 		if (p == lock)
 			continue;

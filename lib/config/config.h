@@ -41,6 +41,7 @@ struct ls_db_config {
 	int64_t sync_interval_ns;   /* > 0 */
 	int64_t max_sync_ltx_files; /* 0 = no limit */
 	bool auto_recover;
+	bool zstd; /* levels 1 to 9; level 0 is LZ4 */
 };
 
 /* A `dir` entry: every database in it is replicated, to a place of its own. */

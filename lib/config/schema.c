@@ -56,7 +56,7 @@
 	}
 
 static const char *const fencing_words[] = { "auto", "require", "off", NULL };
-static const char *const compression_words[] = { "lz4", "!zstd", NULL };
+static const char *const compression_words[] = { "lz4", "zstd", NULL };
 
 static const struct ls_row replica_rows[] = {
 	ROW(R, "type", LS_O_STR, place.type, NULL,
@@ -97,7 +97,8 @@ static const struct ls_row replica_rows[] = {
 	    .off = offsetof(R, compression),
 	    .inherit = true,
 	    .words = compression_words,
-	    .doc = "lz4" },
+	    .doc = "lz4, or zstd: smaller files at levels 1 to 9, which "
+		   "Litestream refuses to read" },
 	SHARED("access-key-id", LS_O_STR, place.access_key_id, NULL,
 	    "default: see the README, Credentials"),
 	SHARED("secret-access-key", LS_O_STR, place.secret_access_key, NULL,

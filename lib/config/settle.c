@@ -272,6 +272,7 @@ ls_raw_settle_db(
 	db->sync_interval_ns = r->sync_interval_ns;
 	db->max_sync_ltx_files = r->max_sync_ltx_files;
 	db->auto_recover = r->auto_recover == LS_YES;
+	db->zstd = r->compression == 1;
 	ls_raw_replica_init(r); /* what it held belongs to db now */
 	return LS_OK;
 }

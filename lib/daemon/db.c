@@ -11,6 +11,7 @@ ls_db_new(struct ls_daemon *d, struct ls_db_config *conf, struct ls_db **out,
     struct ls_err *e)
 {
 	struct ls_db *db = ls_zalloc(sizeof *db);
+	enum ls_rc rc;
 
 	if (db == NULL) {
 		ls_db_config_fini(conf);
@@ -29,8 +30,18 @@ ls_db_new(struct ls_daemon *d, struct ls_db_config *conf, struct ls_db **out,
 	db->local_work.run = ls_db_local_step;
 	db->remote_work.run = ls_db_remote_step;
 	db->snap_work.run = ls_db_snapshot_step;
+	if (db->conf.zstd && (rc = ls_zkeep_new(&db->zkeep, e)) != LS_OK) {
+		ls_db_free(db);
+		return rc;
+	}
 	*out = db;
 	return LS_OK;
+}
+
+struct ls_codec
+ls_db_codec(const struct ls_db *db)
+{
+	return (struct ls_codec){ .zstd = db->conf.zstd, .keep = db->zkeep };
 }
 
 void
@@ -39,6 +50,7 @@ ls_db_free(struct ls_db *db)
 	if (db == NULL)
 		return;
 	ls_maint_free(db->maint);
+	ls_zkeep_free(db->zkeep);
 	ls_uploader_free(db->up);
 	ls_replica_free(db->replica);
 	ls_store_free(db->store);

@@ -81,6 +81,7 @@ struct ls_db {
 
 	/* the upkeep part: whoever runs the upkeep step */
 	struct ls_maint *maint;
+	struct ls_zkeep *zkeep; /* NULL: LZ4 */
 	struct ls_work maint_work;
 	struct ls_log_limit maint_limit;
 	int64_t level_due_ns[LS_CONFIG_LEVELS]; /* wall clock; 0 = none */
@@ -303,6 +304,8 @@ void ls_db_due_maint(struct ls_db *db, uint64_t due_ns);
 enum ls_rc ls_db_new(struct ls_daemon *d, struct ls_db_config *conf,
     struct ls_db **out, struct ls_err *e) LS_MUST_CHECK; /* takes *conf */
 void ls_db_free(struct ls_db *db);
+/* How levels 1 to 9 are written. */
+struct ls_codec ls_db_codec(const struct ls_db *db);
 const char *ls_db_file(const struct ls_db *db);
 /* A step came to its end and the other side is well too: what failed before is
  * over, but for what the end has to tell. mu held. */

@@ -68,6 +68,7 @@ open_maint(struct ls_db *db, struct ls_err *e)
 		.local_arg = db,
 		.newest_now = newest_now,
 		.newest_arg = db,
+		.codec = ls_db_codec(db),
 	};
 
 	return db->maint != NULL

@@ -92,6 +92,7 @@ static enum ls_rc
 upload(struct ls_db *db, uint64_t *size, struct ls_err *e)
 {
 	const struct ls_call c = { &db->snap_cancel, 0 };
+	const struct ls_codec codec = ls_db_codec(db);
 	const struct ls_put put = { .timestamp_ms =
 					db->view_info.timestamp_ms };
 	struct ls_upload *up = NULL;
@@ -102,7 +103,8 @@ upload(struct ls_db *db, uint64_t *size, struct ls_err *e)
 	    db->view_info.txid, key);
 	if ((rc = ls_upload_begin(db->store, key, &put, &c, &up, e)) != LS_OK)
 		return rc;
-	rc = ls_view_snapshot(db->view, ls_upload_write, up, &c, size, e);
+	rc = ls_view_snapshot(
+	    db->view, &codec, ls_upload_write, up, &c, size, e);
 	if (rc != LS_OK) {
 		ls_upload_abort(up);
 		return rc;

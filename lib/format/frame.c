@@ -45,9 +45,17 @@ ls_uvarint_get(const uint8_t *p, const uint8_t *end, uint64_t *v)
 }
 
 size_t
-ls_frame_bound(uint32_t page_size)
+ls_frame_bound(uint32_t page_size, const struct ls_zdict *z)
 {
-	return (size_t)LZ4_COMPRESSBOUND(page_size);
+	return z != NULL ? ls_zframe_bound(page_size)
+			 : (size_t)LZ4_COMPRESSBOUND(page_size);
+}
+
+uint64_t
+ls_frame_first(const struct ls_zdict *z)
+{
+	return z == NULL ? (uint64_t)LS_LTX_HEADER
+			 : LS_LTX_HEADER + LS_ZBLOCK_HEAD + ls_zdict_bytes(z).n;
 }
 
 static enum ls_rc
@@ -62,7 +70,7 @@ ls_frame_block(struct ls_span body, uint32_t pgno, uint32_t page_size,
 {
 	int n;
 
-	if (body.n == 0 || body.n > ls_frame_bound(page_size))
+	if (body.n == 0 || body.n > ls_frame_bound(page_size, NULL))
 		return bad_page(pgno, "impossible compressed size", e);
 	n = LZ4_decompress_safe(
 	    (const char *)body.p, (char *)out, (int)body.n, (int)page_size);
@@ -166,15 +174,12 @@ ls_frame_legacy(struct ls_span body, uint32_t pgno, uint32_t page_size,
 }
 
 enum ls_rc
-ls_ltx_frame_decode(struct ls_span frame, uint32_t hdr_flags, uint32_t pgno,
-    uint32_t page_size, uint8_t *out, struct ls_err *e)
+ls_ltx_frame_decode(struct ls_span frame, const struct ls_zdict *z,
+    uint32_t pgno, uint32_t page_size, uint8_t *out, struct ls_err *e)
 {
 	struct ls_span body;
 	uint16_t flags;
 
-	if (hdr_flags & LS_LTX_ZSTD)
-		return ls_err_set(e, LS_EUNSUPPORTED,
-		    "page %u is zstd, which this version cannot read", pgno);
 	if (frame.n < LS_FRAME_SIZED)
 		return bad_page(pgno, "frame is cut off", e);
 	if (ls_be32(frame.p) != pgno)
@@ -182,15 +187,17 @@ ls_ltx_frame_decode(struct ls_span frame, uint32_t hdr_flags, uint32_t pgno,
 		    "frame of page %u where page %u should be",
 		    ls_be32(frame.p), pgno);
 	flags = ls_be16(frame.p + 4);
-	if (flags == 0) {
+	if (flags == 0 && z == NULL) {
 		body = LS_SPAN(
 		    frame.p + LS_LTX_PAGE_HEADER, frame.n - LS_LTX_PAGE_HEADER);
 		return ls_frame_legacy(body, pgno, page_size, out, e);
 	}
-	if (flags != LS_LTX_PAGE_SIZED)
+	if (flags != (z == NULL ? LS_LTX_PAGE_SIZED : LS_LTX_PAGE_ZSTD))
 		return bad_page(pgno, "unknown page flags", e);
 	body = LS_SPAN(frame.p + LS_FRAME_SIZED, frame.n - LS_FRAME_SIZED);
 	if (ls_be32(frame.p + LS_LTX_PAGE_HEADER) != body.n)
 		return bad_page(pgno, "frame has another size", e);
+	if (z != NULL)
+		return ls_zdict_decode(z, body, pgno, page_size, out, e);
 	return ls_frame_block(body, pgno, page_size, out, e);
 }

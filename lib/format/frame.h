@@ -13,6 +13,7 @@ enum {
 	/* What an LZ4 frame may add to a page: descriptor 15, a length and a
 	 * checksum a block, end mark and content checksum 8. */
 	LS_LEGACY_EXTRA = 256,
+	LS_FRAME_EXTRA = 128, /* zstd's bound over LZ4's */
 };
 
 /* The rules of compatibility 4.2. LS_ECORRUPT, LS_EUNSUPPORTED. */
@@ -25,8 +26,11 @@ size_t ls_uvarint_put(uint8_t *out, uint64_t v);
  * not fit 64 bits or is longer than it needs to be. */
 size_t ls_uvarint_get(const uint8_t *p, const uint8_t *end, uint64_t *v);
 
-/* Largest compressed body of a sized frame. */
-size_t ls_frame_bound(uint32_t page_size);
+/* Largest compressed body of a sized frame, of LZ4 or (z not NULL) zstd: at
+ * most LS_FRAME_EXTRA more. */
+size_t ls_frame_bound(uint32_t page_size, const struct ls_zdict *z);
+/* Where the first frame is. */
+uint64_t ls_frame_first(const struct ls_zdict *z);
 /* An LZ4 block that must give exactly page_size bytes. LS_ECORRUPT. */
 enum ls_rc ls_frame_block(struct ls_span body, uint32_t pgno,
     uint32_t page_size, uint8_t *out, struct ls_err *e) LS_MUST_CHECK;

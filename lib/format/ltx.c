@@ -62,13 +62,10 @@ check_flags(uint32_t flags, struct ls_err *e)
 {
 	uint32_t known = LS_LTX_NO_CHECKSUM | LS_LTX_ZSTD;
 
-	if (flags & ~known)
-		return ls_err_set(e, LS_EUNSUPPORTED,
-		    "unknown LTX header flags 0x%x", flags & ~known);
-	if (!(flags & LS_LTX_ZSTD))
+	if ((flags & ~known) == 0)
 		return LS_OK;
-	ls_err_set(e, LS_EUNSUPPORTED,
-	    "LTX file with zstd pages, which this version cannot read");
+	(void)ls_err_set(e, LS_EUNSUPPORTED, "unknown LTX header flags 0x%x",
+	    flags & ~known);
 	return ls_err_hint(e, LS_EUNSUPPORTED,
 	    "use the version that wrote it, or a newer one");
 }

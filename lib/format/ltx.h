@@ -11,6 +11,8 @@
  * The file checksum covers header, frame headers, UNCOMPRESSED pages, the zero
  * page header, the index and the first 8 trailer bytes.
  *
+ * A header with LS_LTX_ZSTD, which only we know: zdict.h says what differs.
+ *
  * Everything read here is untrusted: sizes have ceilings, arithmetic is
  * checked, and a bad index is LS_ECORRUPT so that the caller can rebuild it by
  * scanning (ls_ltx_scan).
@@ -18,7 +20,7 @@
 #ifndef LS_LTX_H
 #define LS_LTX_H
 
-#include "base/buf.h"
+#include "format/zdict.h"
 
 enum {
 	LS_LTX_HEADER = 100,
@@ -26,7 +28,8 @@ enum {
 	LS_LTX_TRAILER = 16,
 	LS_LTX_NO_CHECKSUM = 0x2, /* header flag: always set by us */
 	LS_LTX_ZSTD = 0x4,	  /* header flag: pages are zstd frames */
-	LS_LTX_PAGE_SIZED = 0x1,  /* page flag: LZ4 block with a size */
+	LS_LTX_PAGE_SIZED = 0x1,  /* page flags: LZ4 block with a size */
+	LS_LTX_PAGE_ZSTD = 0x2,	  /* page flags: zstd frame with a size */
 	LS_PAGE_MIN = 512,
 	LS_PAGE_MAX = 65536,
 	LS_SNAPSHOT_LEVEL = 9,
@@ -94,21 +97,23 @@ struct ls_ltx_writer;
 /* Gives *out (ls_ltx_writer_free). keeps arg until freed. */
 enum ls_rc ls_ltx_writer_new(ls_sink *sink, void *arg,
     struct ls_ltx_writer **out, struct ls_err *e) LS_MUST_CHECK;
-/* Start a file (again: one writer may write many, one after the other).
+/* Start a file (again: one writer may write many, one after the other). z: the
+ * dictionary of a zstd file, which sets the flag for it; NULL: LZ4.
  * Buffers: the sink sees pieces of up to LS_LTX_FRAME_MAX bytes, mostly a
  * little under 64 KiB. LS_EINVALID: flags other than LS_LTX_NO_CHECKSUM, or
  * commit 0. After any error of a file its later calls fail until the next
  * begin. */
 enum ls_rc ls_ltx_writer_begin(struct ls_ltx_writer *w,
-    const struct ls_ltx_header *h, struct ls_err *e) LS_MUST_CHECK;
+    const struct ls_ltx_header *h, struct ls_zdict *z,
+    struct ls_err *e) LS_MUST_CHECK;
 /* Compress and write a page of h->page_size bytes. pgno strictly ascending,
  * 1..commit, not the lock page, and for min_txid 1 without a gap: else
  * LS_ECORRUPT. */
 enum ls_rc ls_ltx_writer_page(struct ls_ltx_writer *w, uint32_t pgno,
     const uint8_t *data, struct ls_err *e) LS_MUST_CHECK;
 /* Write a page whose compressed frame body (what follows the 10 bytes of
- * framing) is at hand, verbatim; data is the same page uncompressed, for the
- * checksum. */
+ * framing) is at hand, verbatim, made as those of this file are (the same
+ * dictionary); data is the same page uncompressed, for the checksum. */
 enum ls_rc ls_ltx_writer_frame(struct ls_ltx_writer *w, uint32_t pgno,
     struct ls_span frame, const uint8_t *data, struct ls_err *e) LS_MUST_CHECK;
 /* Terminator, index, trailer. For min_txid 1 refuses (LS_ECORRUPT) when a page
@@ -136,6 +141,8 @@ struct ls_ltx_reader;
 enum ls_rc ls_ltx_reader_open(ls_source *src, void *arg,
     struct ls_ltx_reader **out, struct ls_err *e) LS_MUST_CHECK;
 const struct ls_ltx_header *ls_ltx_reader_header(const struct ls_ltx_reader *r);
+/* Of a zstd file, borrowed; NULL for others. */
+struct ls_zdict *ls_ltx_reader_dict(const struct ls_ltx_reader *r);
 /* LS_OK with *pg set, LS_ENOTFOUND after the last page (no message), else
  * an error: LS_ECORRUPT, LS_ESHORT (the file ends too early), or the
  * source's. Decompresses and checks that a page has exactly page_size bytes. */
@@ -173,13 +180,14 @@ struct ls_ltx_index { /* inside: heap; ls_ltx_index_fini */
  * LS_LTX_TRAILER + 8 bytes (tail). LS_ECORRUPT if impossible for file_size. */
 enum ls_rc ls_ltx_index_extent(struct ls_span tail, uint64_t file_size,
     uint64_t *bytes, struct ls_err *e) LS_MUST_CHECK;
-/* Decode the index from the last bytes of a file (at least the extent).
- * Validates: pgno ascending and within 1..commit (commit 0: unknown), offsets
- * ascending from LS_LTX_HEADER, frames back to back, the last one ending 6
- * bytes before the index, sizes under the ceiling, count of bytes. Gives
- * idx->v. LS_ECORRUPT otherwise. */
+/* Decode the index from the last bytes of a file (at least the extent). z: of a
+ * zstd file; NULL: LZ4. Validates: pgno ascending and within 1..commit (commit
+ * 0: unknown), offsets ascending from the first frame's, frames back to back,
+ * the last one ending 6 bytes before the index, sizes under the ceiling, count
+ * of bytes. Gives idx->v. LS_ECORRUPT otherwise. */
 enum ls_rc ls_ltx_index_decode(struct ls_span tail, uint64_t file_size,
-    uint32_t commit, struct ls_ltx_index *idx, struct ls_err *e) LS_MUST_CHECK;
+    uint32_t commit, const struct ls_zdict *z, struct ls_ltx_index *idx,
+    struct ls_err *e) LS_MUST_CHECK;
 /* Rebuild an index by walking the frames from a source that starts at byte 0.
  * For damaged indexes. Verifies nothing but structure, and reads no further
  * than the terminator (and what it read ahead). h may be NULL. */
@@ -191,9 +199,9 @@ const struct ls_ltx_entry *ls_ltx_index_find(
 void ls_ltx_index_fini(struct ls_ltx_index *idx);
 
 /* Decode one whole frame (framing included) that should be page pgno, into
- * page_size bytes at out. hdr_flags: the file header's flags. LS_ECORRUPT if
- * page number, length or decoded length differ. */
-enum ls_rc ls_ltx_frame_decode(struct ls_span frame, uint32_t hdr_flags,
+ * page_size bytes at out. z: of a zstd file; NULL: LZ4. LS_ECORRUPT if page
+ * number, length or decoded length differ. */
+enum ls_rc ls_ltx_frame_decode(struct ls_span frame, const struct ls_zdict *z,
     uint32_t pgno, uint32_t page_size, uint8_t *out,
     struct ls_err *e) LS_MUST_CHECK;
 

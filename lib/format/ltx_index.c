@@ -71,12 +71,13 @@ take_entry(const uint8_t **p, const uint8_t *end, uint64_t at,
 	return true;
 }
 
-/* Entries of [p, end) into v, which has room for n. False: damaged. */
+/* Entries of in into v, which has room for n; their frames fill [at, pages_end).
+ * False: damaged. */
 static bool
-take_entries(const uint8_t *p, const uint8_t *end, uint64_t pages_end,
+take_entries(struct ls_span in, uint64_t at, uint64_t pages_end,
     uint32_t commit, struct ls_ltx_entry *v, size_t n)
 {
-	uint64_t at = LS_LTX_HEADER;
+	const uint8_t *p = in.p, *end = in.p + in.n;
 	uint32_t last = 0;
 
 	for (size_t i = 0; i < n; i++) {
@@ -94,7 +95,7 @@ take_entries(const uint8_t *p, const uint8_t *end, uint64_t pages_end,
 
 enum ls_rc
 ls_ltx_index_decode(struct ls_span tail, uint64_t file_size, uint32_t commit,
-    struct ls_ltx_index *idx, struct ls_err *e)
+    const struct ls_zdict *z, struct ls_ltx_index *idx, struct ls_err *e)
 {
 	struct ls_ltx_entry *v = NULL;
 	const uint8_t *p, *end;
@@ -116,8 +117,9 @@ ls_ltx_index_decode(struct ls_span tail, uint64_t file_size, uint32_t commit,
 	v = ls_alloc((varints / ENTRY_MIN + 1) * sizeof *v);
 	if (v == NULL)
 		return ls_err_nomem(e);
-	if (!take_entries(p, end, file_size - bytes - LS_LTX_PAGE_HEADER,
-		commit, v, varints / ENTRY_MIN))
+	if (!take_entries(LS_SPAN(p, (size_t)(end - p)), ls_frame_first(z),
+		file_size - bytes - LS_LTX_PAGE_HEADER, commit, v,
+		varints / ENTRY_MIN))
 		goto damaged;
 	idx->v = v;
 	idx->n = varints / ENTRY_MIN;

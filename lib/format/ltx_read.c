@@ -52,6 +52,7 @@ struct ls_ltx_reader {
 	uint64_t crc;
 	bool sum_pages; /* of a snapshot, to compare with what it states */
 	uint64_t pages_sum;
+	struct ls_zdict *z; /* of a zstd file, else NULL */
 	struct expected index;
 	uint8_t *page;
 };
@@ -133,11 +134,35 @@ input_open(struct input *in, ls_source *src, void *arg,
 		LS_OK)
 		return rc;
 	/* Room for the largest frame, a legacy one too. */
-	in->cap = ls_frame_bound(h->page_size) + READ_AHEAD;
+	in->cap =
+	    ls_frame_bound(h->page_size, NULL) + LS_FRAME_EXTRA + READ_AHEAD;
 	in->p = ls_alloc(in->cap);
 	in->at = in->n = 0;
 	in->off = LS_LTX_HEADER;
 	return in->p == NULL ? ls_err_nomem(e) : LS_OK;
+}
+
+/* The dictionary of a zstd file lies next: *z, else NULL. crc (may be NULL):
+ * continued over it. */
+static enum ls_rc
+input_dict(struct input *in, const struct ls_ltx_header *h, uint64_t *crc,
+    struct ls_zdict **z, struct ls_err *e)
+{
+	size_t n;
+	enum ls_rc rc;
+
+	*z = NULL;
+	if (!(h->flags & LS_LTX_ZSTD))
+		return LS_OK;
+	if ((rc = need(in, LS_ZBLOCK_HEAD, e)) != LS_OK ||
+	    (rc = ls_zblock_extent(in->p + in->at, &n, e)) != LS_OK ||
+	    (rc = need(in, n, e)) != LS_OK ||
+	    (rc = ls_zblock_decode(LS_SPAN(in->p + in->at, n), z, e)) != LS_OK)
+		return rc;
+	if (crc != NULL)
+		*crc = ls_crc64(*crc, in->p + in->at, n);
+	use(in, n);
+	return LS_OK;
 }
 
 /* ---- the next frame --------------------------------------------------------
@@ -171,9 +196,10 @@ legacy_body(
 }
 
 static enum ls_rc
-frame_here(
-    struct input *in, uint32_t page_size, struct frame *f, struct ls_err *e)
+frame_here(struct input *in, const struct ls_zdict *z, uint32_t page_size,
+    struct frame *f, struct ls_err *e)
 {
+	const uint32_t sized = z ? LS_LTX_PAGE_ZSTD : LS_LTX_PAGE_SIZED;
 	const uint8_t *p;
 	enum ls_rc rc;
 
@@ -186,7 +212,7 @@ frame_here(
 	f->body = 0;
 	if (f->pgno == 0 && f->flags == 0)
 		return LS_OK;
-	if (f->pgno == 0 || f->flags & ~LS_LTX_PAGE_SIZED)
+	if (f->pgno == 0 || (f->flags != sized && (f->flags != 0 || z != NULL)))
 		return ls_err_set(e, LS_ECORRUPT,
 		    "invalid page header at byte %llu: page %u, flags 0x%x",
 		    (unsigned long long)in->off, f->pgno, f->flags);
@@ -196,7 +222,7 @@ frame_here(
 	if ((rc = need(in, LS_FRAME_SIZED, e)) != LS_OK)
 		return rc;
 	f->body = ls_be32(in->p + in->at + LS_LTX_PAGE_HEADER);
-	if (f->body == 0 || f->body > ls_frame_bound(page_size))
+	if (f->body == 0 || f->body > ls_frame_bound(page_size, z))
 		return ls_err_set(e, LS_ECORRUPT,
 		    "page %u: impossible compressed size %zu", f->pgno,
 		    f->body);
@@ -237,15 +263,17 @@ ls_ltx_reader_open(
 		ls_free(r);
 		return rc;
 	}
+	r->crc = ls_crc64(0, head, sizeof head);
+	rc = input_dict(&r->in, &r->h, &r->crc, &r->z, e);
 	r->page = ls_alloc(r->h.page_size);
-	if (r->page == NULL) {
-		ls_free(r->in.p);
-		ls_free(r);
-		return ls_err_nomem(e);
+	if (rc == LS_OK && r->page == NULL)
+		rc = ls_err_nomem(e);
+	if (rc != LS_OK) {
+		ls_ltx_reader_free(r);
+		return rc;
 	}
 	r->state = PAGES;
 	r->last = 0;
-	r->crc = ls_crc64(0, head, sizeof head);
 	ls_complete_init(&r->complete, r->h.min_txid == 1 ? 0 : r->h.commit,
 	    r->h.commit, r->h.page_size);
 	r->sum_pages =
@@ -263,6 +291,7 @@ ls_ltx_reader_free(struct ls_ltx_reader *r)
 {
 	if (r == NULL)
 		return;
+	ls_zdict_unref(r->z);
 	ls_free(r->in.p);
 	ls_free(r->page);
 	ls_free(r);
@@ -272,6 +301,12 @@ const struct ls_ltx_header *
 ls_ltx_reader_header(const struct ls_ltx_reader *r)
 {
 	return &r->h;
+}
+
+struct ls_zdict *
+ls_ltx_reader_dict(const struct ls_ltx_reader *r)
+{
+	return r->z;
 }
 
 static void
@@ -308,6 +343,9 @@ decode(struct ls_ltx_reader *r, const struct frame *f, struct ls_err *e)
 {
 	struct ls_span body = LS_SPAN(r->in.p + r->in.at + f->framing, f->body);
 
+	if (r->z != NULL)
+		return ls_zdict_decode(
+		    r->z, body, f->pgno, r->h.page_size, r->page, e);
 	if (f->flags & LS_LTX_PAGE_SIZED)
 		return ls_frame_block(
 		    body, f->pgno, r->h.page_size, r->page, e);
@@ -377,7 +415,7 @@ ls_ltx_reader_next(
 	if (r->state != PAGES)
 		return dead(e);
 	r->state = DEAD; /* unless all goes well */
-	if ((rc = frame_here(&r->in, r->h.page_size, &f, e)) != LS_OK)
+	if ((rc = frame_here(&r->in, r->z, r->h.page_size, &f, e)) != LS_OK)
 		return rc;
 	if (f.pgno == 0)
 		return (rc = last_page(r, e)) != LS_OK ? rc : LS_ENOTFOUND;
@@ -508,7 +546,7 @@ add_entry(struct ls_ltx_index *idx, size_t *cap, struct ls_ltx_entry entry,
 
 static enum ls_rc
 scan_frames(struct input *in, const struct ls_ltx_header *h,
-    struct ls_ltx_index *idx, struct ls_err *e)
+    const struct ls_zdict *z, struct ls_ltx_index *idx, struct ls_err *e)
 {
 	size_t cap = 0;
 	uint32_t last = 0;
@@ -518,7 +556,7 @@ scan_frames(struct input *in, const struct ls_ltx_header *h,
 		size_t size;
 		enum ls_rc rc;
 
-		if ((rc = frame_here(in, h->page_size, &f, e)) != LS_OK)
+		if ((rc = frame_here(in, z, h->page_size, &f, e)) != LS_OK)
 			return rc;
 		if (f.pgno == 0)
 			return LS_OK;
@@ -541,12 +579,15 @@ ls_ltx_scan(ls_source *src, void *arg, struct ls_ltx_header *h,
 	struct ls_ltx_index found = { NULL, 0 };
 	struct ls_ltx_header head;
 	uint8_t raw[LS_LTX_HEADER];
+	struct ls_zdict *z;
 	struct input in;
 	enum ls_rc rc;
 
 	if ((rc = input_open(&in, src, arg, raw, &head, e)) != LS_OK)
 		return rc;
-	rc = scan_frames(&in, &head, &found, e);
+	if ((rc = input_dict(&in, &head, NULL, &z, e)) == LS_OK)
+		rc = scan_frames(&in, &head, z, &found, e);
+	ls_zdict_unref(z);
 	ls_free(in.p);
 	if (rc != LS_OK) {
 		ls_ltx_index_fini(&found);

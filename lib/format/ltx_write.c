@@ -29,7 +29,9 @@ static const size_t deltas_max = (size_t)DELTA_MAX << 32;
 struct ls_ltx_writer {
 	ls_sink *sink;
 	void *arg;
-	void *lz4; /* LZ4's state, used again for each page */
+	void *lz4;	      /* LZ4's state, used again for each page */
+	struct ls_zenc *zenc; /* of a zstd file, else NULL */
+	struct ls_zdict *z;   /* borrowed from zenc */
 	bool alive;
 	struct ls_ltx_header h;
 	uint32_t last; /* pgno of the last page */
@@ -57,6 +59,8 @@ ls_ltx_writer_new(
 	w->sink = sink;
 	w->arg = arg;
 	w->lz4 = lz4;
+	w->zenc = NULL;
+	w->z = NULL;
 	w->alive = false;
 	w->n = 0;
 	ls_buf_init(&w->deltas, deltas_max);
@@ -70,6 +74,7 @@ ls_ltx_writer_free(struct ls_ltx_writer *w)
 	if (w == NULL)
 		return;
 	ls_buf_free(&w->deltas);
+	ls_zenc_free(w->zenc);
 	ls_free(w->lz4);
 	ls_free(w);
 }
@@ -98,9 +103,38 @@ advance(struct ls_ltx_writer *w, size_t n)
 	w->off += n;
 }
 
+/* Choose how pages are compressed. */
+static enum ls_rc
+set_codec(struct ls_ltx_writer *w, struct ls_zdict *z, struct ls_err *e)
+{
+	ls_zenc_free(w->zenc);
+	w->zenc = NULL;
+	w->z = z;
+	return z == NULL ? LS_OK : ls_zenc_new(z, &w->zenc, e);
+}
+
+/* The last n bytes of out are final: sum and count them. */
+static void
+add_summed(struct ls_ltx_writer *w, size_t n)
+{
+	w->crc = ls_crc64(w->crc, w->out + w->n, n);
+	advance(w, n);
+}
+
+static void
+add_zblock(struct ls_ltx_writer *w)
+{
+	struct ls_span dict = ls_zdict_bytes(w->z);
+
+	ls_zblock_head(w->z, w->out + w->n);
+	if (dict.n > 0)
+		memcpy(w->out + w->n + LS_ZBLOCK_HEAD, dict.p, dict.n);
+	add_summed(w, LS_ZBLOCK_HEAD + dict.n);
+}
+
 enum ls_rc
-ls_ltx_writer_begin(
-    struct ls_ltx_writer *w, const struct ls_ltx_header *h, struct ls_err *e)
+ls_ltx_writer_begin(struct ls_ltx_writer *w, const struct ls_ltx_header *h,
+    struct ls_zdict *z, struct ls_err *e)
 {
 	enum ls_rc rc;
 
@@ -111,9 +145,11 @@ ls_ltx_writer_begin(
 	if (h->commit == 0)
 		return ls_err_set(e, LS_EINVALID,
 		    "an LTX file of an empty database is never written");
-	if ((rc = ls_ltx_header_check(h, e)) != LS_OK)
+	if ((rc = ls_ltx_header_check(h, e)) != LS_OK ||
+	    (rc = set_codec(w, z, e)) != LS_OK)
 		return rc;
 	w->h = *h;
+	w->h.flags |= z == NULL ? 0 : LS_LTX_ZSTD;
 	w->last = 0;
 	w->lock = ls_lock_pgno(h->page_size);
 	ls_complete_init(&w->complete, h->min_txid == 1 ? 0 : h->commit,
@@ -121,9 +157,11 @@ ls_ltx_writer_begin(
 	w->off = 0;
 	w->n = 0;
 	ls_buf_clear(&w->deltas);
-	ls_ltx_header_encode(h, w->out);
-	w->crc = ls_crc64(0, w->out, LS_LTX_HEADER);
-	advance(w, LS_LTX_HEADER);
+	w->crc = 0;
+	ls_ltx_header_encode(&w->h, w->out);
+	add_summed(w, LS_LTX_HEADER);
+	if (z != NULL)
+		add_zblock(w);
 	w->alive = true;
 	return LS_OK;
 }
@@ -159,7 +197,7 @@ add_frame(struct ls_ltx_writer *w, uint32_t pgno, size_t body,
 	enum ls_rc rc;
 
 	ls_put_be32(p, pgno);
-	ls_put_be16(p + 4, LS_LTX_PAGE_SIZED);
+	ls_put_be16(p + 4, w->z ? LS_LTX_PAGE_ZSTD : LS_LTX_PAGE_SIZED);
 	ls_put_be32(p + LS_LTX_PAGE_HEADER, (uint32_t)body);
 	if ((rc = ls_buf_reserve(d, DELTA_MAX, e)) != LS_OK)
 		return rc;
@@ -177,18 +215,23 @@ enum ls_rc
 ls_ltx_writer_page(struct ls_ltx_writer *w, uint32_t pgno, const uint8_t *data,
     struct ls_err *e)
 {
-	size_t bound;
+	size_t bound, size = 0;
+	uint8_t *to;
 	enum ls_rc rc;
 	int n;
 
 	if ((rc = check_page(w, pgno, e)) != LS_OK)
 		return rc;
-	bound = ls_frame_bound(w->h.page_size);
+	bound = ls_frame_bound(w->h.page_size, w->z);
 	if ((rc = room(w, LS_FRAME_SIZED + bound, e)) != LS_OK)
 		return rc;
-	n = LZ4_compress_fast_extState(w->lz4, (const char *)data,
-	    (char *)w->out + w->n + LS_FRAME_SIZED, (int)w->h.page_size,
-	    (int)bound, 1);
+	to = w->out + w->n + LS_FRAME_SIZED;
+	if (w->z != NULL) {
+		rc = ls_zenc_page(w->zenc, data, w->h.page_size, to, &size, e);
+		return rc != LS_OK ? rc : add_frame(w, pgno, size, data, e);
+	}
+	n = LZ4_compress_fast_extState(w->lz4, (const char *)data, (char *)to,
+	    (int)w->h.page_size, (int)bound, 1);
 	if (n <= 0) /* cannot be: the room is LZ4's own bound */
 		return ls_err_set(e, LS_EINVALID, "compress page %u", pgno);
 	return add_frame(w, pgno, (size_t)n, data, e);
@@ -202,7 +245,7 @@ ls_ltx_writer_frame(struct ls_ltx_writer *w, uint32_t pgno,
 
 	if ((rc = check_page(w, pgno, e)) != LS_OK)
 		return rc;
-	if (frame.n == 0 || frame.n > ls_frame_bound(w->h.page_size))
+	if (frame.n == 0 || frame.n > ls_frame_bound(w->h.page_size, w->z))
 		return ls_err_set(e, LS_ECORRUPT,
 		    "page %u: impossible compressed size %zu", pgno, frame.n);
 	if ((rc = room(w, LS_FRAME_SIZED + frame.n, e)) != LS_OK)
@@ -211,19 +254,12 @@ ls_ltx_writer_frame(struct ls_ltx_writer *w, uint32_t pgno,
 	return add_frame(w, pgno, frame.n, data, e);
 }
 
-/* The last n bytes of out are final: sum and count them. */
-static void
-add_summed(struct ls_ltx_writer *w, size_t n)
-{
-	w->crc = ls_crc64(w->crc, w->out + w->n, n);
-	advance(w, n);
-}
-
 static enum ls_rc
 write_index(struct ls_ltx_writer *w, struct ls_err *e)
 {
 	const uint8_t *p = w->deltas.p, *end = p;
-	uint64_t at = LS_LTX_HEADER, pgno = 0, step, size, start = w->off;
+	uint64_t at = ls_frame_first(w->z), pgno = 0, step, size;
+	uint64_t start = w->off;
 	enum ls_rc rc;
 
 	if (p != NULL)

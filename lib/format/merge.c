@@ -34,9 +34,8 @@ struct merge {
 	struct ls_complete complete;
 };
 
-/* Gets each page that wins. */
-typedef enum ls_rc emit_fn(
-    void *arg, const struct ls_ltx_page *pg, struct ls_err *e);
+/* Gets each page that wins: the next one of an input. */
+typedef enum ls_rc emit_fn(void *arg, const struct input *in, struct ls_err *e);
 
 /* ---- the heap -------------------------------------------------------------*/
 
@@ -227,8 +226,7 @@ merge_run(struct merge *m, emit_fn *emit, void *arg, struct ls_err *e)
 
 		if (pgno != last && pgno <= in->cut) {
 			rc = ls_complete_page(&m->complete, pgno, e);
-			if (rc != LS_OK ||
-			    (rc = emit(arg, &in->page, e)) != LS_OK)
+			if (rc != LS_OK || (rc = emit(arg, in, e)) != LS_OK)
 				return rc;
 		}
 		last = pgno;
@@ -245,12 +243,28 @@ merge_run(struct merge *m, emit_fn *emit, void *arg, struct ls_err *e)
 }
 
 static enum ls_rc
-emit_frame(void *arg, const struct ls_ltx_page *pg, struct ls_err *e)
+emit_frame(void *arg, const struct input *in, struct ls_err *e)
 {
-	if (pg->flags & LS_LTX_PAGE_SIZED)
-		return ls_ltx_writer_frame(
-		    arg, pg->pgno, pg->frame, pg->data, e);
-	return ls_ltx_writer_page(arg, pg->pgno, pg->data, e);
+	return ls_packer_add(arg, &in->page, ls_ltx_reader_dict(in->r), e);
+}
+
+/* The largest dictionary among the inputs, the oldest of equals: its frames
+ * need not be made again. NULL: none. */
+static struct ls_zdict *
+best_dict(const struct merge *m)
+{
+	struct ls_zdict *best = NULL;
+
+	for (size_t i = 0; i < m->n; i++) {
+		struct ls_zdict *z =
+		    m->in[i].r ? ls_ltx_reader_dict(m->in[i].r) : NULL;
+
+		if (z != NULL && ls_zdict_bytes(z).n > 0 &&
+		    (best == NULL ||
+			ls_zdict_bytes(z).n > ls_zdict_bytes(best).n))
+			best = z;
+	}
+	return best;
 }
 
 enum ls_rc
@@ -259,19 +273,21 @@ ls_merge(const struct ls_merge_input *in, size_t n,
     struct ls_ltx_header *out_header, uint64_t *out_size, struct ls_err *e)
 {
 	struct merge m = { .n = 0 };
-	struct ls_ltx_writer *w = NULL;
+	struct ls_packer *p = NULL;
 	enum ls_rc rc;
 
 	if ((rc = merge_open(&m, in, n, o, e)) != LS_OK ||
-	    (rc = ls_ltx_writer_new(sink, sink_arg, &w, e)) != LS_OK ||
-	    (rc = ls_ltx_writer_begin(w, &m.h, e)) != LS_OK ||
-	    (rc = merge_run(&m, emit_frame, w, e)) != LS_OK ||
-	    (rc = ls_ltx_writer_end(w, out_size, e)) != LS_OK)
+	    (rc = ls_packer_new(sink, sink_arg, &p, e)) != LS_OK ||
+	    (rc = ls_packer_begin(p, &m.h, &o->codec, best_dict(&m), e)) !=
+		LS_OK ||
+	    (rc = merge_run(&m, emit_frame, p, e)) != LS_OK ||
+	    (rc = ls_packer_end(p, out_size, e)) != LS_OK)
 		goto out;
+	m.h.flags |= o->codec.zstd ? LS_LTX_ZSTD : 0;
 	if (out_header != NULL)
 		*out_header = m.h;
 out:
-	ls_ltx_writer_free(w);
+	ls_packer_free(p);
 	merge_close(&m);
 	return rc;
 }
@@ -282,11 +298,11 @@ struct page_target {
 };
 
 static enum ls_rc
-emit_page(void *arg, const struct ls_ltx_page *pg, struct ls_err *e)
+emit_page(void *arg, const struct input *in, struct ls_err *e)
 {
 	struct page_target *t = arg;
 
-	return t->fn(t->arg, pg->pgno, pg->data, e);
+	return t->fn(t->arg, in->page.pgno, in->page.data, e);
 }
 
 enum ls_rc

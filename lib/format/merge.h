@@ -1,11 +1,12 @@
 /* merge.h -- k-way merge of LTX files, oldest to newest, into one.
  *
  * Newest wins; pages above the commit of the same or any newer input are
- * dropped; compressed frames are copied verbatim (a legacy frame is
- * recompressed). Inputs must have one page size and contiguous TXID ranges
+ * dropped; compressed frames are copied verbatim where the output's are
+ * made the same way, else made again (pack.h). Inputs must have one page size and contiguous TXID ranges
  * (min <= previous max + 1, max > previous max), else LS_ECORRUPT with
  * upstream's words (compatibility 4.5). Each input is read to its end and its
- * checksum verified. Memory: O(inputs), about 32 KiB and two pages each.
+ * checksum verified. Memory: O(inputs), about 32 KiB and two pages each; for
+ * a zstd output about four times LS_ZSAMPLE more.
  *
  * Completeness: every page by which the database grew over its smallest size on
  * the way must come, else LS_ECORRUPT: over 0 when the first min_txid is 1,
@@ -14,7 +15,7 @@
 #ifndef LS_MERGE_H
 #define LS_MERGE_H
 
-#include "format/ltx.h"
+#include "format/pack.h"
 
 struct ls_merge_input {
 	ls_source *src;
@@ -31,6 +32,7 @@ struct ls_merge_opts {
 	/* The output's node_id; its database checksum is that of the last
 	 * input. */
 	uint64_t node_id;
+	struct ls_codec codec; /* of the output */
 };
 
 /* out_header and out_size may be NULL. LS_EINVALID: no input, or the last one

@@ -108,15 +108,35 @@ take_head(struct ls_chain_file *cf, const struct ls_buf *b, struct ls_err *e)
 	if (b->n < HEAD)
 		return ls_err_set(e, LS_ECORRUPT, "%s is only %llu bytes",
 		    cf->key, (unsigned long long)cf->size);
-	memcpy(cf->raw_header, b->p, LS_LTX_HEADER);
+	cf->head_crc = ls_crc64(0, b->p, LS_LTX_HEADER);
 	rc = ls_ltx_header_decode(LS_SPAN(b->p, LS_LTX_HEADER), &cf->h, e);
 	if (rc != LS_OK)
 		return ls_err_wrap(e, rc, "%s", cf->key);
 	/* Legacy frames do not say how long they are. */
 	cf->stream =
+	    (cf->h.flags & LS_LTX_ZSTD) == 0 &&
 	    (ls_be16(b->p + LS_LTX_HEADER + 4) & LS_LTX_PAGE_SIZED) == 0;
 	ls_file_set_header(&cf->f, &cf->h);
 	return ls_file_matches(&cf->f, &cf->h, cf->key, e);
+}
+
+/* The dictionary of a zstd file. b: what follows the header. */
+static enum ls_rc
+take_dict(struct ls_chain_file *cf, struct ls_span b, struct ls_err *e)
+{
+	size_t n = 0;
+	enum ls_rc rc;
+
+	if (b.n < LS_ZBLOCK_HEAD)
+		return ls_err_set(
+		    e, LS_ECORRUPT, "%s: dictionary is cut off", cf->key);
+	if ((rc = ls_zblock_extent(b.p, &n, e)) == LS_OK && n > b.n)
+		rc = ls_err_set(e, LS_ECORRUPT, "dictionary is cut off");
+	if (rc == LS_OK)
+		rc = ls_zblock_decode(LS_SPAN(b.p, n), &cf->z, e);
+	if (rc == LS_OK)
+		cf->head_crc = ls_crc64(cf->head_crc, b.p, n);
+	return ls_err_wrap(e, rc, "%s", cf->key);
 }
 
 static enum ls_rc
@@ -157,7 +177,8 @@ take_tail(struct ls_chain_file *cf, struct ls_span tail, uint64_t extent,
 	uint64_t post;
 	enum ls_rc rc;
 
-	rc = ls_ltx_index_decode(tail, cf->size, cf->h.commit, &cf->idx, e);
+	rc = ls_ltx_index_decode(
+	    tail, cf->size, cf->h.commit, cf->z, &cf->idx, e);
 	if (rc != LS_OK)
 		return rc;
 	tail_begin(cf);
@@ -249,6 +270,9 @@ open_whole(struct ls_chain *ch, struct ls_chain_file *cf, struct ls_err *e)
 		(void)memcpy(cf->etag, got.etag, sizeof cf->etag);
 		rc = take_head(cf, &b, e);
 	}
+	if (rc == LS_OK && cf->h.flags & LS_LTX_ZSTD)
+		rc = take_dict(
+		    cf, LS_SPAN(b.p + LS_LTX_HEADER, b.n - LS_LTX_HEADER), e);
 	if (rc == LS_OK &&
 	    atomic_fetch_add(&ch->kept, b.cap) + b.cap <= LS_CHAIN_KEEP) {
 		cf->whole = b;
@@ -276,6 +300,13 @@ open_large(struct ls_chain *ch, struct ls_chain_file *cf, struct ls_err *e)
 		cf->size = got.total_size;
 		(void)memcpy(cf->etag, got.etag, sizeof cf->etag);
 		rc = take_head(cf, &b, e);
+	}
+	if (rc == LS_OK && cf->h.flags & LS_LTX_ZSTD) {
+		rc = ls_chain_get(ch, cf, LS_LTX_HEADER,
+		    LS_MIN(cf->size - LS_LTX_HEADER, (uint64_t)LS_ZBLOCK_MAX),
+		    &b, e);
+		if (rc == LS_OK)
+			rc = take_dict(cf, ls_buf_span(&b), e);
 	}
 	if (rc == LS_OK) {
 		uint64_t n = LS_MIN(cf->size, (uint64_t)LS_CHAIN_TAIL);
@@ -526,6 +557,7 @@ ls_chain_close(struct ls_chain *ch)
 	for (size_t i = 0; i < ch->n; i++) {
 		ls_buf_free(&ch->v[i].whole);
 		ls_ltx_index_fini(&ch->v[i].idx);
+		ls_zdict_unref(ch->v[i].z);
 		ls_free(ch->v[i].err);
 	}
 	ls_free(ch->v);

@@ -17,7 +17,8 @@ struct ls_chain_file {
 	char etag[128];
 	uint64_t size;
 	struct ls_ltx_header h;
-	uint8_t raw_header[LS_LTX_HEADER];
+	struct ls_zdict *z; /* of a zstd file, else NULL */
+	uint64_t head_crc;  /* of the header and the dictionary */
 	/* Read as a stream: legacy frames do not tell their size. */
 	bool stream;
 	bool part;    /* only what is wanted is read (decode.c) */

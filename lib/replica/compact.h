@@ -3,6 +3,7 @@
 #ifndef LS_COMPACT_H
 #define LS_COMPACT_H
 
+#include "format/pack.h"
 #include "replica/replica.h"
 
 /* Where the level-0 file of a TXID lies locally, byte for byte as stored; false
@@ -36,6 +37,7 @@ struct ls_compact_opts { /* zeroed: all defaults */
 	unsigned parallelism;	  /* 0 = 8 */
 	ls_local_fn *local;	  /* NULL: none */
 	void *local_arg;
+	struct ls_codec codec; /* of what is written */
 };
 
 struct ls_compacted {

@@ -281,7 +281,7 @@ one_frame(const struct work *w, struct bufs *b, struct chunk *k,
 	if (won && (rc = slot(w, b, pgno, &to, e)) != LS_OK)
 		return rc;
 	rc = ls_ltx_frame_decode(
-	    LS_SPAN(in.p, *size), cf->h.flags, pgno, w->ch->page_size, to, e);
+	    LS_SPAN(in.p, *size), cf->z, pgno, w->ch->page_size, to, e);
 	if (rc != LS_OK)
 		return ls_err_wrap(e, rc, "%s", cf->key);
 	k->crc =
@@ -406,7 +406,7 @@ static enum ls_rc
 check_file(const struct work *w, size_t file, size_t *at, struct ls_err *e)
 {
 	const struct ls_chain_file *cf = &w->ch->v[file];
-	uint64_t crc = ls_crc64(0, cf->raw_header, LS_LTX_HEADER), won = 0;
+	uint64_t crc = cf->head_crc, won = 0;
 	uint64_t frame = FRAMING + (uint64_t)w->ch->page_size;
 
 	for (; *at < w->n && w->v[*at].file == file; ++*at) {

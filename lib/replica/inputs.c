@@ -12,6 +12,9 @@
  * (4) A LOST ANSWER IS NOT ANOTHER WRITER. A merge is deterministic, so when
  *     the name is taken, size, header and trailer (whose checksum covers the
  *     rest) tell whether it is our own. (test: taken_name_is_ours_or_fences)
+ * (5) A ZSTD FILE MAY HAVE BEEN MADE WITH ANOTHER DICTIONARY, or before the
+ *     option changed: then it is our own when history, range, time and database
+ *     checksum are the same. (test: taken_name_in_another_codec)
  */
 #include "replica/inputs.h"
 
@@ -270,6 +273,25 @@ ends_get(struct ls_replica *r, const char *key, struct ends *x,
 	return rc;
 }
 
+/* (5) */
+static bool
+same_state(const struct ends *a, const struct ends *b)
+{
+	struct ls_ltx_header x, y;
+
+	if (ls_ltx_header_decode(LS_SPAN(a->head, sizeof a->head), &x, NULL) !=
+		LS_OK ||
+	    ls_ltx_header_decode(LS_SPAN(b->head, sizeof b->head), &y, NULL) !=
+		LS_OK)
+		return false;
+	return ((x.flags | y.flags) & LS_LTX_ZSTD) != 0 && x.node_id != 0 &&
+	       x.node_id == y.node_id && x.has_db_checksum &&
+	       y.has_db_checksum && x.db_checksum == y.db_checksum &&
+	       x.min_txid == y.min_txid && x.max_txid == y.max_txid &&
+	       x.commit == y.commit && x.page_size == y.page_size &&
+	       x.timestamp_ms == y.timestamp_ms;
+}
+
 /* LS_OK when the object under key is the one that we meant to put. */
 static enum ls_rc
 settle(struct ls_replica *r, const char *key, const struct ends *ours,
@@ -280,7 +302,7 @@ settle(struct ls_replica *r, const char *key, const struct ends *ours,
 
 	if (rc != LS_OK)
 		return ls_err_wrap(e, rc, "%s is taken", key);
-	if (memcmp(&there, ours, sizeof there) == 0)
+	if (memcmp(&there, ours, sizeof there) == 0 || same_state(&there, ours))
 		return LS_OK;
 	(void)ls_err_set(e, LS_EFENCED, "another writer's %s is in %s", key,
 	    ls_store_text(ls_replica_store(r)));
@@ -433,6 +455,7 @@ ls_inputs_store(struct ls_inputs *in, size_t first, size_t n,
     struct ls_err *e)
 {
 	const struct ls_input *a = &in->v[first], *z = &in->v[first + n - 1];
+	struct ls_merge_opts with = *m;
 	struct ls_put p;
 	char key[LS_KEY_MAX];
 	unsigned caps;
@@ -445,12 +468,14 @@ ls_inputs_store(struct ls_inputs *in, size_t first, size_t n,
 	ls_ltx_key(ls_store_layout(ls_replica_store(in->r)), level,
 	    m->from_one ? 1 : a->f.min_txid, z->f.max_txid, key);
 	if (n == 1 && (!m->from_one || a->f.min_txid == 1) && a->path == NULL &&
-	    a->size >= COPY_MIN && (caps & LS_CAP_COPY)) {
+	    a->size >= COPY_MIN && (caps & LS_CAP_COPY) &&
+	    in->o->codec.zstd == ((a->h.flags & LS_LTX_ZSTD) != 0)) {
 		rc = copy(in->r, a->key, key, &p, in->c, e);
 		*out = (struct ls_stored){ a->h, a->size, true };
 		if (rc != LS_EUNSUPPORTED)
 			return rc;
 		out->copied = false;
 	}
-	return merge(in, first, n, m, key, &p, out, e);
+	with.codec = in->o->codec;
+	return merge(in, first, n, &with, key, &p, out, e);
 }

@@ -66,7 +66,8 @@ opts_of(const struct ls_maint *m, uint64_t newest)
 		.newest_now = m->conf.newest_now,
 		.newest_arg = m->conf.newest_arg,
 		.local = m->conf.local,
-		.local_arg = m->conf.local_arg };
+		.local_arg = m->conf.local_arg,
+		.codec = m->conf.codec };
 }
 
 enum ls_rc
@@ -274,7 +275,7 @@ ls_maint_snapshot(struct ls_maint *m, uint64_t newest, bool *done,
 	enum ls_rc rc;
 
 	*done = false;
-	if (newest != 1)
+	if (newest != 1 || m->conf.codec.zstd) /* level 0 is LZ4 */
 		return LS_OK;
 	if ((rc = ls_replica_header(m->r, &f, &h, c, e)) == LS_OK)
 		rc = ls_file_to_level(m->r, &f, LS_SNAPSHOT_LEVEL, c, e);

@@ -24,6 +24,7 @@ struct ls_maint_conf {
 	ls_newest_fn *newest_now; /* see compact.h; NULL: nothing is uploaded
 				   * while a call runs */
 	void *newest_arg;
+	struct ls_codec codec; /* of levels 1 to 9 */
 };
 
 struct ls_maint;

@@ -286,10 +286,10 @@ view_header(struct ls_replica *r, struct view *w, int l, size_t i, bool *gone,
 	return LS_OK;
 }
 
-/* Keep the files of a level up to a time. */
+/* Keep the files of a level up to a time. *total: how many there are. */
 static enum ls_rc
 cut_level(struct ls_replica *r, struct view *w, int l, int64_t before_ns,
-    const struct ls_call *c, struct ls_err *e)
+    size_t *total, const struct ls_call *c, struct ls_err *e)
 {
 	size_t low = 0, high = w->n[l];
 	enum ls_rc rc;
@@ -301,12 +301,13 @@ cut_level(struct ls_replica *r, struct view *w, int l, int64_t before_ns,
 		if ((rc = view_header(r, w, l, mid, &gone, c, e)) != LS_OK)
 			return rc;
 		if (gone)
-			high--;
+			high--; /* and w->n[l] is one less */
 		else if (w->lv[l][mid].timestamp_ms <= before_ns / 1000000)
 			low = mid + 1;
 		else
 			high = mid;
 	}
+	*total = w->n[l];
 	w->n[l] = low;
 	return LS_OK;
 }
@@ -360,11 +361,23 @@ static enum ls_rc
 cut_time(struct ls_replica *r, struct view *w, int64_t before_ns,
     const struct ls_call *c, struct ls_err *e)
 {
-	enum ls_rc rc = LS_OK;
+	size_t total[LS_LEVELS];
+	uint64_t known = 0; /* committed by then: a file of that time has it */
+	enum ls_rc rc;
 
-	for (int l = 0; rc == LS_OK && l < LS_LEVELS; l++)
-		rc = cut_level(r, w, l, before_ns, c, e);
-	return rc;
+	for (int l = 0; l < LS_LEVELS; l++) {
+		rc = cut_level(r, w, l, before_ns, &total[l], c, e);
+		if (rc != LS_OK)
+			return rc;
+		if (w->n[l] > 0)
+			known = LS_MAX(known, w->lv[l][w->n[l] - 1].max_txid);
+	}
+	/* Upstream's snapshots say when they were made, which is later. */
+	for (int l = 0; l < LS_LEVELS; l++)
+		while (
+		    w->n[l] < total[l] && w->lv[l][w->n[l]].max_txid <= known)
+			w->n[l]++;
+	return LS_OK;
 }
 
 /* ---- the plan -------------------------------------------------------------*/

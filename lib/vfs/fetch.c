@@ -239,8 +239,8 @@ ls_fetch_decode(const struct ls_ver *v, uint32_t pgno, const struct ls_where *w,
 		return ls_err_set(
 		    e, LS_ESHORT, "%s: page %u is cut off", w->file->key, pgno);
 	return ls_err_wrap(e,
-	    ls_ltx_frame_decode(LS_SPAN(bytes.p + (off - base), n),
-		w->file->h.flags, pgno, v->page_size, out, e),
+	    ls_ltx_frame_decode(LS_SPAN(bytes.p + (off - base), n), w->file->z,
+		pgno, v->page_size, out, e),
 	    "%s", w->file->key);
 }
 

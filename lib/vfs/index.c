@@ -119,6 +119,8 @@ ls_vfiles_add(struct ls_vfiles *s, const struct ls_vfile *like)
 	if (v == NULL)
 		return NULL;
 	*v = *like;
+	if (v->z != NULL)
+		(void)ls_zdict_ref(v->z);
 	(void)pthread_mutex_lock(&s->mu);
 	if ((old = find_locked(s, &like->f)) != NULL) {
 		old->refs++;
@@ -133,8 +135,10 @@ ls_vfiles_add(struct ls_vfiles *s, const struct ls_vfile *like)
 		s->n++;
 	}
 	(void)pthread_mutex_unlock(&s->mu);
-	if (old != NULL)
+	if (old != NULL) {
+		ls_zdict_unref(v->z);
 		ls_free(v);
+	}
 	return old ? old : v;
 }
 
@@ -150,6 +154,7 @@ unref_locked(struct ls_vfiles *s, struct ls_vfile *f, uint64_t n)
 	*p = f->next;
 	s->n--;
 	ls_local_unref(f->local);
+	ls_zdict_unref(f->z);
 	ls_free(f);
 }
 

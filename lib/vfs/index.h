@@ -25,10 +25,11 @@ struct ls_vfile {
 	struct ls_file f; /* as listed */
 	struct ls_ltx_header h;
 	char key[LS_KEY_MAX];
-	char etag[128];	   /* "" when the store has none */
-	uint64_t size;	   /* bytes of the object */
-	uint64_t checksum; /* of its content: the last 8 bytes */
-	uint32_t serial;   /* names it in caches; never used again */
+	char etag[128];	    /* "" when the store has none */
+	uint64_t size;	    /* bytes of the object */
+	struct ls_zdict *z; /* of a zstd file, else NULL */
+	uint64_t checksum;  /* of its content: the last 8 bytes */
+	uint32_t serial;    /* names it in caches; never used again */
 	/* Not stored yet: pages lie here as they are, and f.max_txid is the
 	 * transaction's number in the buffer. A reference. */
 	struct ls_local *local;
@@ -50,7 +51,7 @@ void ls_vfiles_fini(struct ls_vfiles *s); /* empty by then */
  * reference, or NULL. */
 struct ls_vfile *ls_vfiles_find(struct ls_vfiles *s, const struct ls_file *f);
 /* A new one with one reference and all but serial, refs and next copied from
- * like; when somebody was faster, theirs. NULL: no memory. */
+ * like (z is shared); when somebody was faster, theirs. NULL: no memory. */
 struct ls_vfile *ls_vfiles_add(
     struct ls_vfiles *s, const struct ls_vfile *like);
 void ls_vfile_ref(struct ls_vfiles *s, struct ls_vfile *f, uint64_t n);

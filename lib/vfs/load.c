@@ -2,9 +2,9 @@
  *
  * (1) ROUNDS, NOT REQUESTS PER FILE: all levels are listed at once, then the
  *     tail of every file of the plan is fetched at once, and with it the head
- *     of those that are longer (header; of the base also the first pages,
- *     where page 1 and the roots of the first tables are). A small file comes
- *     whole. (test: open_takes_two_rounds)
+ *     of those that are longer (header, and a dictionary where there may be
+ *     one; of the base also the first pages, where page 1 and the roots of the
+ *     first tables are). A small file comes whole. (test: open_takes_two_rounds)
  * (2) THE TAIL IS GUESSED FROM THE FILE'S SIZE, since another round costs more
  *     than some bytes; an index that is longer is fetched once more.
  * (3) ONE HISTORY, as lib/replica's chain: files of another lineage are left
@@ -27,6 +27,7 @@ enum {
 	TAIL_MOST = 4 << 20,
 	TAIL_SHARE = 200, /* of the file: 9 bytes a frame of 1,800 */
 	HEAD = LS_LTX_HEADER + LS_LTX_PAGE_HEADER,
+	HEAD_DICT = LS_LTX_HEADER + LS_ZBLOCK_MAX,
 	HEAD_PAGES = 128 << 10,
 	AT_ONCE = 32,
 	TRIES = 3,
@@ -139,9 +140,41 @@ read_index(const struct opening *op, struct opened *o, struct ls_err *e)
 		    &o->tail, NULL, op->c, e);
 	}
 	if (rc == LS_OK)
-		rc = ls_ltx_index_decode(
-		    ls_buf_span(&o->tail), size, o->like.h.commit, &o->idx, e);
+		rc = ls_ltx_index_decode(ls_buf_span(&o->tail), size,
+		    o->like.h.commit, o->like.z, &o->idx, e);
 	return rc == LS_ECORRUPT ? scan(op, o, e) : rc;
+}
+
+/* The dictionary of a zstd file: in the head, except where it is of a level
+ * that has none from us. */
+static enum ls_rc
+take_dict(const struct opening *op, struct opened *o, struct ls_span head,
+    struct ls_err *e)
+{
+	struct ls_buf more = LS_BUF_INIT(LS_ZBLOCK_MAX);
+	struct ls_get g = { .off = LS_LTX_HEADER,
+		.len = LS_MIN(
+		    o->like.size - LS_LTX_HEADER, (uint64_t)LS_ZBLOCK_MAX),
+		.if_match = o->like.etag[0] ? o->like.etag : NULL };
+	struct ls_span in =
+	    LS_SPAN(head.p + LS_LTX_HEADER, head.n - LS_LTX_HEADER);
+	size_t n = 0;
+	enum ls_rc rc = LS_OK;
+
+	if (in.n < g.len && in.n < LS_ZBLOCK_MAX) {
+		rc = ls_store_get(ls_replica_store(op->ld->r), o->like.key, &g,
+		    &more, NULL, op->c, e);
+		in = ls_buf_span(&more);
+	}
+	if (rc == LS_OK && in.n < LS_ZBLOCK_HEAD)
+		rc = ls_err_set(e, LS_ECORRUPT, "dictionary is cut off");
+	if (rc == LS_OK && (rc = ls_zblock_extent(in.p, &n, e)) == LS_OK &&
+	    n > in.n)
+		rc = ls_err_set(e, LS_ECORRUPT, "dictionary is cut off");
+	if (rc == LS_OK)
+		rc = ls_zblock_decode(LS_SPAN(in.p, n), &o->like.z, e);
+	ls_buf_free(&more);
+	return ls_err_wrap(e, rc, "%s", o->like.key);
 }
 
 static enum ls_rc
@@ -155,10 +188,13 @@ settle_file(const struct opening *op, struct opened *o, struct ls_err *e)
 	if (head.n < HEAD)
 		return ls_err_set(e, LS_ECORRUPT, "%s is only %llu bytes",
 		    o->like.key, (unsigned long long)o->like.size);
-	head.n = LS_LTX_HEADER;
-	if ((rc = ls_ltx_header_decode(head, &o->like.h, e)) != LS_OK ||
+	rc =
+	    ls_ltx_header_decode(LS_SPAN(head.p, LS_LTX_HEADER), &o->like.h, e);
+	if (rc != LS_OK ||
 	    (rc = ls_file_matches(&o->f, &o->like.h, o->like.key, e)) !=
 		LS_OK ||
+	    (o->like.h.flags & LS_LTX_ZSTD &&
+		(rc = take_dict(op, o, head, e)) != LS_OK) ||
 	    (rc = read_index(op, o, e)) != LS_OK)
 		return rc;
 	if (o->tail.n >= LS_LTX_TRAILER)
@@ -207,6 +243,7 @@ close_all(struct opening *op)
 		ls_buf_free(&o->head);
 		ls_buf_free(&o->tail);
 		ls_ltx_index_fini(&o->idx);
+		ls_zdict_unref(o->like.z);
 		ls_free(o->err);
 		if (o->file != NULL)
 			ls_vfile_unref(op->ld->files, o->file, 1);
@@ -234,7 +271,9 @@ open_all(struct opening *op, const struct ls_loader *ld,
 		ls_ltx_key(layout, o->f.level, o->f.min_txid, o->f.max_txid,
 		    o->like.key);
 		if (o->f.size > SMALL)
-			o->head_want = i == 0 ? HEAD_PAGES : HEAD;
+			o->head_want = i == 0		? HEAD_PAGES
+				       : o->f.level > 0 ? HEAD_DICT
+							: HEAD;
 	}
 	ld->par->run(ld->par, 2 * op->n, AT_ONCE, fetch_job, op);
 	for (size_t i = 0; i < op->n; i++)
@@ -272,8 +311,8 @@ feed_frames(const struct opened *o, const struct ls_ver *v, uint8_t *page,
 		else
 			continue;
 		if (!ls_ver_find(v, x->pgno, &w) || w.file != o->file ||
-		    ls_ltx_frame_decode(LS_SPAN(p, x->size), o->like.h.flags,
-			x->pgno, v->page_size, page, NULL) != LS_OK)
+		    ls_ltx_frame_decode(LS_SPAN(p, x->size), o->like.z, x->pgno,
+			v->page_size, page, NULL) != LS_OK)
 			continue;
 		ls_cache_put(v->cache, o->file->serial, x->pgno, page);
 		--*room;

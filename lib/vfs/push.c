@@ -147,7 +147,7 @@ write_pages(const struct job *b, struct out *o, struct ls_err *e)
 	if (page == NULL)
 		return ls_err_nomem(e);
 	if ((rc = ls_ltx_writer_new(out_sink, o, &w, e)) == LS_OK)
-		rc = ls_ltx_writer_begin(w, &b->h, e);
+		rc = ls_ltx_writer_begin(w, &b->h, NULL, e);
 	for (size_t i = 0; rc == LS_OK && i < b->npages; i++)
 		if ((rc = read_page(b, i, page, e)) == LS_OK)
 			rc = ls_ltx_writer_page(w, b->page[i].pgno, page, e);
@@ -465,8 +465,8 @@ read_index(struct ls_own *w, const struct job *b, struct ls_ltx_index *idx,
 	    (rc = ls_buf_reserve(&buf, (size_t)extent, e)) == LS_OK &&
 	    (rc = ls_pread_all(fd, buf.p, (size_t)extent, *size - extent, e)) ==
 		LS_OK)
-		rc = ls_ltx_index_decode(
-		    LS_SPAN(buf.p, (size_t)extent), *size, b->h.commit, idx, e);
+		rc = ls_ltx_index_decode(LS_SPAN(buf.p, (size_t)extent), *size,
+		    b->h.commit, NULL, idx, e);
 	ls_buf_free(&buf);
 	if (fd >= 0)
 		(void)ls_sys->close(fd);

@@ -44,7 +44,7 @@ write_file(struct ls_ltx_writer *w, const struct ls_ltx_header *h,
     uint32_t before, uint32_t step, size_t keep, struct ls_err *e)
 {
 	uint8_t page[PAGE];
-	enum ls_rc rc = ls_ltx_writer_begin(w, h, e);
+	enum ls_rc rc = ls_ltx_writer_begin(w, h, NULL, e);
 
 	for (uint32_t p = 1; rc == LS_OK && p <= h->commit; p++) {
 		if (p == ls_lock_pgno(PAGE) ||

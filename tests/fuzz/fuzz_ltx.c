@@ -4,7 +4,8 @@
  *  (1) pages come out strictly rising, within the commit, never the lock page;
  *  (2) a file that verifies has an index that decodes, and index, scan and
  *      reader name the same frames, each of which decodes alone;
- *  (3) its merge (of that one file) verifies and holds the same pages;
+ *  (3) its merges (of that one file, to LZ4 and to zstd) verify and hold the
+ *      same pages;
  *  (4) an index that decodes names only ranges inside the file. */
 #include "base/bytes.h"
 #include "base/sys.h"
@@ -60,15 +61,32 @@ read_all(struct ls_span file, struct ls_ltx_header *h, uint64_t *crc)
 	return rc == LS_OK;
 }
 
+/* The file's dictionary; NULL: LZ4, or it does not open. */
+static struct ls_zdict *
+dict_of(struct ls_span file)
+{
+	struct ls_ltx_mem m = { file, 0 };
+	struct ls_ltx_reader *r = NULL;
+	struct ls_zdict *z = NULL;
+
+	if (ls_ltx_reader_open(ls_ltx_mem_source, &m, &r, NULL) == LS_OK)
+		z = ls_ltx_reader_dict(r);
+	if (z != NULL)
+		z = ls_zdict_ref(z);
+	ls_ltx_reader_free(r);
+	return z;
+}
+
 static void
-check_index(struct ls_span file, const struct ls_ltx_header *h, bool good)
+check_index(struct ls_span file, const struct ls_ltx_header *h,
+    const struct ls_zdict *z, bool good)
 {
 	struct ls_ltx_index idx = { NULL, 0 }, seen = { NULL, 0 };
 	struct ls_ltx_mem m = { file, 0 };
 	uint32_t last = 0;
 	enum ls_rc a, b;
 
-	a = ls_ltx_index_decode(file, file.n, h->commit, &idx, NULL);
+	a = ls_ltx_index_decode(file, file.n, h->commit, z, &idx, NULL);
 	b = ls_ltx_scan(ls_ltx_mem_source, &m, NULL, &seen, NULL);
 	must(!good || (a == LS_OK && b == LS_OK && idx.n == seen.n));
 	for (size_t i = 0; i < idx.n; i++) {
@@ -83,7 +101,8 @@ check_index(struct ls_span file, const struct ls_ltx_header *h, bool good)
 }
 
 static void
-check_frames(struct ls_span file, const struct ls_ltx_header *h, bool good)
+check_frames(struct ls_span file, const struct ls_ltx_header *h,
+    const struct ls_zdict *z, bool good)
 {
 	struct ls_ltx_index idx = { NULL, 0 };
 	struct ls_ltx_mem m = { file, 0 };
@@ -94,7 +113,7 @@ check_frames(struct ls_span file, const struct ls_ltx_header *h, bool good)
 			struct ls_ltx_entry x = idx.v[i];
 			enum ls_rc rc =
 			    ls_ltx_frame_decode(LS_SPAN(file.p + x.off, x.size),
-				h->flags, x.pgno, h->page_size, page, NULL);
+				z, x.pgno, h->page_size, page, NULL);
 
 			must(rc == LS_OK || !good);
 		}
@@ -103,11 +122,11 @@ check_frames(struct ls_span file, const struct ls_ltx_header *h, bool good)
 }
 
 static void
-check_merge(struct ls_span file, uint64_t want)
+check_merge(struct ls_span file, bool zstd, uint64_t want)
 {
 	struct ls_ltx_mem m = { file, 0 };
 	struct ls_merge_input in = { ls_ltx_mem_source, &m };
-	struct ls_merge_opts o = { .node_id = 1 };
+	struct ls_merge_opts o = { .node_id = 1, .codec.zstd = zstd };
 	struct ls_buf out = LS_BUF_INIT((size_t)1 << 30);
 	struct ls_ltx_header h;
 	uint64_t got;
@@ -122,17 +141,27 @@ LLVMFuzzerTestOneInput(const uint8_t *p, size_t n)
 {
 	struct ls_ltx_header h = { .commit = 0 };
 	struct ls_span file = LS_SPAN(p, n);
+	struct ls_zdict *own = NULL;
 	uint8_t page[LS_PAGE_MIN];
 	uint64_t crc;
+	size_t block;
 	bool good = read_all(file, &h, &crc);
+	struct ls_zdict *z = dict_of(file);
 
-	check_index(file, &h, good);
+	check_index(file, &h, z, good);
 	if (h.page_size != 0)
-		check_frames(file, &h, good);
-	if (good && h.commit != 0)
-		check_merge(file, crc);
+		check_frames(file, &h, z, good);
+	if (good && h.commit != 0) {
+		check_merge(file, false, crc);
+		check_merge(file, true, crc);
+	}
 	if (n >= 4)
-		(void)!ls_ltx_frame_decode(file, LS_LTX_NO_CHECKSUM, ls_be32(p),
-		    sizeof page, page, NULL);
+		(void)!ls_ltx_frame_decode(
+		    file, z, ls_be32(p), sizeof page, page, NULL);
+	if (n >= LS_ZBLOCK_HEAD && ls_zblock_extent(p, &block, NULL) == LS_OK &&
+	    block <= n &&
+	    ls_zblock_decode(LS_SPAN(p, block), &own, NULL) == LS_OK)
+		ls_zdict_unref(own);
+	ls_zdict_unref(z);
 	return 0;
 }

@@ -80,7 +80,7 @@ kit_put(struct ls_spool *s, uint64_t txid, bool sync, struct ls_err *e)
 	if ((rc = ls_spool_begin(s, txid, e)) != LS_OK)
 		return rc;
 	if ((rc = ls_ltx_writer_new(ls_spool_sink, s, &w, e)) == LS_OK)
-		rc = ls_ltx_writer_begin(w, &h, e);
+		rc = ls_ltx_writer_begin(w, &h, NULL, e);
 	for (uint32_t p = 1; rc == LS_OK && p <= h.commit; p++) {
 		page_of(txid, p, page);
 		if (writes(txid, p))

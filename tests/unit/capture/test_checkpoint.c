@@ -319,8 +319,8 @@ TEST(view_is_one_state)
 	app_ok(&a, "UPDATE t SET y=randomblob(60000)");
 	CHECK_EQ(cap_step(c).txid, 3);
 	CHECK_RC(ls_capture_checkpoint(c, LS_CKPT_RESTART, &k, &e), LS_EBUSY);
-	CHECK_OK(ls_view_snapshot(
-	    v, (ls_sink *)(void *)ls_buf_add, &snap, NULL, &size, &e));
+	CHECK_OK(ls_view_snapshot(v, &(struct ls_codec){ .zstd = false },
+	    (ls_sink *)(void *)ls_buf_add, &snap, NULL, &size, &e));
 	ls_view_close(v);
 	ls_buf_free(&snap);
 	app_close(&a);

@@ -197,7 +197,6 @@ TEST(bad_values_name_line_key_and_value)
 
 TEST(later_is_refused)
 {
-	refuses("compression: zstd\n", "comes with a later version");
 	refuses("age: {recipients: [x]}\n", "age encryption is not currently "
 					    "supported");
 	refuses("dbs:\n- path: /d\n  replica: {type: sftp, host: h}\n",

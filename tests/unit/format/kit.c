@@ -68,7 +68,7 @@ kit_write(const struct ls_ltx_header *h, const uint32_t *pgnos, size_t n,
 	enum ls_rc rc;
 
 	if ((rc = ls_ltx_writer_new(kit_sink, &k, &w, e)) != LS_OK ||
-	    (rc = ls_ltx_writer_begin(w, h, e)) != LS_OK)
+	    (rc = ls_ltx_writer_begin(w, h, NULL, e)) != LS_OK)
 		goto out;
 	for (size_t i = 0; i < n; i++) {
 		kit_page(page, h->page_size, pgnos[i], v);
@@ -85,6 +85,62 @@ out:
 	else
 		ls_buf_free(&k.b);
 	return rc;
+}
+
+void
+kit_text(uint8_t *out, uint32_t page_size, uint32_t pgno, uint64_t v)
+{
+	enum { WORDS = 1500 };
+	uint64_t x = pgno * 0x9e3779b97f4a7c15u + v * 0xd1342543de82ef95u + 1;
+	uint32_t at = 0;
+
+	while (at < page_size) {
+		char word[64];
+		int n;
+
+		x ^= x << 13, x ^= x >> 7, x ^= x << 17;
+		n = snprintf(word, sizeof word, "field-%x%llu ",
+		    (unsigned)(x % WORDS) * 2654435769u,
+		    (unsigned long long)(x >> 54));
+		n = LS_MIN(n, (int)(page_size - at));
+		memcpy(out + at, word, (size_t)n);
+		at += (uint32_t)n;
+	}
+}
+
+struct ls_zdict *
+kit_dict(uint64_t v)
+{
+	static uint8_t sample[LS_ZSAMPLE_MIN];
+	struct ls_zdict *z = NULL;
+	struct ls_err e = { 0 };
+
+	for (uint32_t i = 0; i < sizeof sample / 512; i++)
+		kit_text(sample + i * 512, 512, i + 1, v);
+	CHECK_OK(ls_zdict_choose(
+	    LS_SPAN(sample, sizeof sample), 512, 64 << 20, NULL, &z, &e));
+	CHECK(ls_zdict_bytes(z).n > 0);
+	return z;
+}
+
+void
+kit_write_text(const struct ls_ltx_header *h, struct ls_zdict *z,
+    uint32_t first, uint32_t n, uint64_t v, struct ls_buf *out)
+{
+	static uint8_t page[LS_PAGE_MAX];
+	struct ls_ltx_writer *w = NULL;
+	struct kit_sink k = { *out, 0, 0 };
+	struct ls_err e = { 0 };
+
+	CHECK_OK(ls_ltx_writer_new(kit_sink, &k, &w, &e));
+	CHECK_OK(ls_ltx_writer_begin(w, h, z, &e));
+	for (uint32_t i = first; i < first + n; i++) {
+		kit_text(page, h->page_size, i, v);
+		CHECK_OK(ls_ltx_writer_page(w, i, page, &e));
+	}
+	CHECK_OK(ls_ltx_writer_end(w, NULL, &e));
+	ls_ltx_writer_free(w);
+	*out = k.b;
 }
 
 enum ls_rc
@@ -107,7 +163,7 @@ kit_sign(struct ls_span file, const struct ls_ltx_index *idx)
 		struct ls_ltx_entry x = idx->v[i];
 
 		CHECK_OK(ls_ltx_frame_decode(LS_SPAN(file.p + x.off, x.size),
-		    LS_LTX_NO_CHECKSUM, x.pgno, page_size, page, &e));
+		    NULL, x.pgno, page_size, page, &e));
 		crc = ls_crc64(crc, file.p + x.off, 10);
 		crc = ls_crc64(crc, page, page_size);
 		end = x.off + x.size;

@@ -35,6 +35,13 @@ struct ls_ltx_header kit_header(
 /* Write a file with the writer; pages are kit_page(.., v). Gives out. */
 enum ls_rc kit_write(const struct ls_ltx_header *h, const uint32_t *pgnos,
     size_t n, uint64_t v, struct ls_buf *out, struct ls_err *e);
+/* A page of text, half of it words that all pages share. */
+void kit_text(uint8_t *out, uint32_t page_size, uint32_t pgno, uint64_t v);
+/* A dictionary for such pages; another one for each v. Gives it. */
+struct ls_zdict *kit_dict(uint64_t v);
+/* Write a file of n such pages from `first` on; z NULL: LZ4. Appends to out. */
+void kit_write_text(const struct ls_ltx_header *h, struct ls_zdict *z,
+    uint32_t first, uint32_t n, uint64_t v, struct ls_buf *out);
 enum ls_rc kit_verify(struct ls_span file, struct ls_err *e);
 /* Compute the file checksum anew over a file whose frames are idx. */
 void kit_sign(struct ls_span file, const struct ls_ltx_index *idx);

@@ -19,7 +19,7 @@ small_file(struct ls_buf *f, struct ls_ltx_index *idx)
 		h.db_checksum ^= ls_page_checksum(i, LS_SPAN(page, 512));
 	}
 	CHECK_OK(kit_write(&h, pgnos, 3, 7, f, &e));
-	CHECK_OK(ls_ltx_index_decode(ls_buf_span(f), f->n, 3, idx, &e));
+	CHECK_OK(ls_ltx_index_decode(ls_buf_span(f), f->n, 3, NULL, idx, &e));
 }
 
 static enum ls_rc
@@ -47,7 +47,7 @@ check_cut(struct ls_span whole, const char *name)
 			test_fail(__FILE__, __LINE__, "%s cut at %zu: %s", name,
 			    n, e.msg);
 		CHECK(e.msg[0] != '\0');
-		CHECK(ls_ltx_index_decode(cut, n, 0, &idx, &e) != LS_OK);
+		CHECK(ls_ltx_index_decode(cut, n, 0, NULL, &idx, &e) != LS_OK);
 		CHECK(idx.v == NULL);
 		if (scan(cut, &idx) == LS_OK)
 			ls_ltx_index_fini(&idx);
@@ -142,6 +142,19 @@ TEST(every_bit_flip)
 	ls_buf_free(&f);
 }
 
+TEST(zstd_flips_and_cuts)
+{
+	struct ls_ltx_header h = kit_header(512, 3, 1, 1);
+	struct ls_zdict *z = kit_dict(1);
+	struct ls_buf f = LS_BUF_INIT(1 << 20);
+
+	kit_write_text(&h, z, 1, 3, 7, &f);
+	check_flips(ls_buf_span(&f), 10);
+	check_cut(ls_buf_span(&f), "zstd");
+	ls_zdict_unref(z);
+	ls_buf_free(&f);
+}
+
 /* An index that decodes after a bit flip has every offset and size right, and
  * a page number that is wrong is noticed when its frame is decoded. */
 TEST(index_flips)
@@ -155,15 +168,15 @@ TEST(index_flips)
 	CHECK_OK(ls_ltx_index_extent(ls_buf_span(&f), f.n, &tail, &e));
 	for (size_t i = (f.n - tail) * 8; i < (f.n - LS_LTX_TRAILER) * 8; i++) {
 		f.p[i / 8] ^= (uint8_t)(1 << i % 8);
-		if (ls_ltx_index_decode(ls_buf_span(&f), f.n, 0, &bad, &e) ==
-		    LS_OK) {
+		if (ls_ltx_index_decode(
+			ls_buf_span(&f), f.n, 0, NULL, &bad, &e) == LS_OK) {
 			int wrong = 0;
 
 			CHECK_EQ(bad.n, idx.n);
 			for (size_t k = 0; k < idx.n; k++) {
 				struct ls_ltx_entry x = bad.v[k];
 				enum ls_rc rc = ls_ltx_frame_decode(
-				    LS_SPAN(f.p + x.off, x.size), 2, x.pgno,
+				    LS_SPAN(f.p + x.off, x.size), NULL, x.pgno,
 				    512, page, &e);
 
 				CHECK(x.off == idx.v[k].off);
@@ -277,7 +290,8 @@ TEST(index_damage)
 		n = tell_lie(&lies[i], &idx, entries);
 		put_index(
 		    &f, f.n - tail, entries, n, n + (uint64_t)lies[i].count);
-		rc = ls_ltx_index_decode(ls_buf_span(&f), f.n, 3, &bad, &e);
+		rc = ls_ltx_index_decode(
+		    ls_buf_span(&f), f.n, 3, NULL, &bad, &e);
 		if (rc != (i == 0 ? LS_OK : LS_ECORRUPT))
 			test_fail(__FILE__, __LINE__, "index with %s: %s",
 			    lies[i].what, ls_rc_name(rc));
@@ -337,7 +351,8 @@ check_spelling(size_t skip, const uint8_t *as, size_t n, enum ls_rc want)
 	memcpy(odd + skip + n, plain + skip + 1, m - skip - 1);
 	m += n - 1;
 	put_index(&f, f.n - tail, odd, m, m);
-	CHECK_RC(ls_ltx_index_decode(ls_buf_span(&f), f.n, 3, &got, &e), want);
+	CHECK_RC(
+	    ls_ltx_index_decode(ls_buf_span(&f), f.n, 3, NULL, &got, &e), want);
 	ls_ltx_index_fini(&got);
 	ls_ltx_index_fini(&idx);
 	ls_buf_free(&f);
@@ -373,12 +388,12 @@ TEST(index_from_a_tail)
 
 	small_file(&f, &idx);
 	CHECK_OK(ls_ltx_index_extent(LS_SPAN(f.p + f.n - 24, 24), f.n, &n, &e));
-	CHECK_OK(
-	    ls_ltx_index_decode(LS_SPAN(f.p + f.n - n, n), f.n, 3, &got, &e));
+	CHECK_OK(ls_ltx_index_decode(
+	    LS_SPAN(f.p + f.n - n, n), f.n, 3, NULL, &got, &e));
 	CHECK(got.n == 3);
 	ls_ltx_index_fini(&got);
 	CHECK_RC(ls_ltx_index_decode(
-		     LS_SPAN(f.p + f.n - n + 1, n - 1), f.n, 3, &got, &e),
+		     LS_SPAN(f.p + f.n - n + 1, n - 1), f.n, 3, NULL, &got, &e),
 	    LS_EINVALID);
 	CHECK_RC(
 	    ls_ltx_index_extent(LS_SPAN(f.p, 23), f.n, &n, &e), LS_ECORRUPT);
@@ -436,7 +451,7 @@ check_frame(size_t at, uint8_t value, const char *want)
 	x = idx.v[0];
 	f.p[x.off + at] = value;
 	CHECK_RC(ls_ltx_frame_decode(
-		     LS_SPAN(f.p + x.off, x.size), 2, 1, 512, page, &e),
+		     LS_SPAN(f.p + x.off, x.size), NULL, 1, 512, page, &e),
 	    LS_ECORRUPT);
 	CHECK_STR(e.msg, want);
 	CHECK(kit_verify(ls_buf_span(&f), &e) != LS_OK);
@@ -462,16 +477,18 @@ TEST(frame_wrong_length)
 
 	small_file(&f, &idx);
 	frame = LS_SPAN(f.p + idx.v[0].off, idx.v[0].size);
-	CHECK_OK(ls_ltx_frame_decode(frame, 2, 1, 512, page, &e));
-	CHECK_RC(ls_ltx_frame_decode(frame, 2, 1, 1024, page, &e), LS_ECORRUPT);
+	CHECK_OK(ls_ltx_frame_decode(frame, NULL, 1, 512, page, &e));
+	CHECK_RC(
+	    ls_ltx_frame_decode(frame, NULL, 1, 1024, page, &e), LS_ECORRUPT);
 	CHECK_STR(e.msg, "page 1: decoded size is not the page size");
-	CHECK_RC(ls_ltx_frame_decode(frame, 2, 2, 512, page, &e), LS_ECORRUPT);
-	CHECK_RC(ls_ltx_frame_decode(frame, LS_LTX_ZSTD, 1, 512, page, &e),
-	    LS_EUNSUPPORTED);
-	CHECK_RC(ls_ltx_frame_decode(LS_SPAN(frame.p, 9), 2, 1, 512, page, &e),
+	CHECK_RC(
+	    ls_ltx_frame_decode(frame, NULL, 2, 512, page, &e), LS_ECORRUPT);
+	CHECK_RC(
+	    ls_ltx_frame_decode(LS_SPAN(frame.p, 9), NULL, 1, 512, page, &e),
 	    LS_ECORRUPT);
 	ls_put_be32(f.p + idx.v[0].off + 6, 0);
-	CHECK_RC(ls_ltx_frame_decode(LS_SPAN(frame.p, 10), 2, 1, 512, page, &e),
+	CHECK_RC(
+	    ls_ltx_frame_decode(LS_SPAN(frame.p, 10), NULL, 1, 512, page, &e),
 	    LS_ECORRUPT);
 	CHECK_STR(e.msg, "page 1: impossible compressed size");
 	ls_ltx_index_fini(&idx);
@@ -575,7 +592,7 @@ TEST(pages_out_of_order)
 	uint8_t *second;
 
 	CHECK_OK(kit_write(&h, pgnos, 2, 1, &f, &e));
-	CHECK_OK(ls_ltx_index_decode(ls_buf_span(&f), f.n, 9, &idx, &e));
+	CHECK_OK(ls_ltx_index_decode(ls_buf_span(&f), f.n, 9, NULL, &idx, &e));
 	second = f.p + idx.v[1].off;
 	ls_ltx_index_fini(&idx);
 	for (uint32_t pgno = 2; pgno <= 3; pgno++) {
@@ -602,16 +619,18 @@ TEST(legacy_damage)
 
 	CHECK_RC(scan(file, &idx), LS_OK);
 	frame = LS_SPAN(file.p + idx.v[0].off, idx.v[0].size);
-	CHECK_OK(ls_ltx_frame_decode(frame, 0, 2, 512, page, &e));
-	CHECK_RC(ls_ltx_frame_decode(frame, 0, 2, 1024, page, &e), LS_ECORRUPT);
+	CHECK_OK(ls_ltx_frame_decode(frame, NULL, 2, 512, page, &e));
+	CHECK_RC(
+	    ls_ltx_frame_decode(frame, NULL, 2, 1024, page, &e), LS_ECORRUPT);
 	CHECK_STR(e.msg, "page 2: decoded size is not the page size");
-	CHECK_RC(ls_ltx_frame_decode(frame, 0, 2, 256, page, &e), LS_ECORRUPT);
+	CHECK_RC(
+	    ls_ltx_frame_decode(frame, NULL, 2, 256, page, &e), LS_ECORRUPT);
 	memcpy(copy, file.p, file.n);
 	bad = LS_SPAN(copy, file.n);
 	ls_ltx_index_fini(&idx);
 	bad.n = frame.n + 1; /* a byte more than the frame has */
 	CHECK_RC(ls_ltx_frame_decode(
-		     LS_SPAN(copy + 100, bad.n), 0, 2, 512, page, &e),
+		     LS_SPAN(copy + 100, bad.n), NULL, 2, 512, page, &e),
 	    LS_ECORRUPT);
 	bad.n = file.n;
 	copy[100 + 6] ^= 1; /* LZ4 magic */

@@ -100,7 +100,7 @@ check_go_file(size_t k, struct ls_span file, uint16_t flags, size_t chunk)
 	CHECK_OK(ls_ltx_reader_open(kit_source, &src, &r, &e));
 	h = ls_ltx_reader_header(r);
 	CHECK_EQ(h->flags, go_files[k].flags);
-	CHECK_OK(ls_ltx_index_decode(file, file.n, h->commit, &idx, &e));
+	CHECK_OK(ls_ltx_index_decode(file, file.n, h->commit, NULL, &idx, &e));
 	CHECK_EQ(idx.n, go_files[k].n);
 	for (size_t i = 0; i < idx.n; i++) {
 		struct ls_ltx_entry x = idx.v[i];
@@ -112,7 +112,7 @@ check_go_file(size_t k, struct ls_span file, uint16_t flags, size_t chunk)
 		go_page(want, h->page_size, pg.pgno, go_files[k].v);
 		CHECK(memcmp(pg.data, want, h->page_size) == 0);
 		CHECK_OK(ls_ltx_frame_decode(LS_SPAN(file.p + x.off, x.size),
-		    h->flags, x.pgno, h->page_size, alone, &e));
+		    NULL, x.pgno, h->page_size, alone, &e));
 		CHECK(memcmp(alone, want, h->page_size) == 0);
 	}
 	CHECK_RC(ls_ltx_reader_next(r, &pg, &e), LS_ENOTFOUND);

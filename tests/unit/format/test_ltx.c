@@ -74,9 +74,10 @@ TEST(header_rules)
 
 	RULE(LS_OK, (void)0);
 	RULE(LS_OK, h.commit = 0);
+	RULE(LS_OK, h.flags = 2 | LS_LTX_ZSTD);
 	RULE(LS_EUNSUPPORTED, h.flags = 2 | 1);
 	RULE(LS_EUNSUPPORTED, h.flags = 2 | 0x80000000);
-	RULE(LS_EUNSUPPORTED, h.flags = 2 | LS_LTX_ZSTD);
+	RULE(LS_EUNSUPPORTED, h.flags = 2 | 8);
 	CHECK(e.hint[0] != '\0');
 	RULE(LS_ECORRUPT, h.page_size = 256);
 	RULE(LS_ECORRUPT, h.page_size = 131072);

@@ -138,7 +138,7 @@ check_merge(const struct history *s, size_t from, size_t to, size_t chunk)
 {
 	struct inputs k;
 	struct expect x = { s, from, to, 1 };
-	struct ls_merge_opts o = { true, s->commit[from], false, 99 };
+	struct ls_merge_opts o = { true, s->commit[from], false, 99, { 0 } };
 	struct kit_sink out = KIT_SINK;
 	struct ls_ltx_header h, stored;
 	struct ls_merge_input again;
@@ -256,8 +256,8 @@ TEST(merge_incomplete)
 		{ 7, { 6 } } };
 	static const struct given snap[] = { { 3, { 1, 2, 3 } }, { 4, { 1 } } };
 	struct ls_merge_opts none = { .node_id = 1 };
-	struct ls_merge_opts prev7 = { true, 7, false, 1 },
-			     prev6 = { true, 6, false, 1 };
+	struct ls_merge_opts prev7 = { true, 7, false, 1, { 0 } },
+			     prev6 = { true, 6, false, 1, { 0 } };
 	struct ls_err e = { 0 };
 
 	CHECK_RC(merge_given(grow, 2, 5, &none, NULL, &e), LS_ECORRUPT);
@@ -285,7 +285,8 @@ TEST(merge_shrink_and_regrow)
 	uint8_t got[PS], want[PS];
 
 	CHECK_OK(merge_given(g, 3, 5, &none, &out, &e));
-	CHECK_OK(ls_ltx_index_decode(ls_buf_span(&out), out.n, 8, &idx, &e));
+	CHECK_OK(
+	    ls_ltx_index_decode(ls_buf_span(&out), out.n, 8, NULL, &idx, &e));
 	CHECK_EQ(idx.n, 5);
 	for (size_t i = 0; i < idx.n; i++) {
 		static const uint32_t pgno[] = { 1, 2, 6, 7, 8 };
@@ -294,7 +295,7 @@ TEST(merge_shrink_and_regrow)
 
 		CHECK_EQ(x.pgno, pgno[i]);
 		CHECK_OK(ls_ltx_frame_decode(
-		    LS_SPAN(out.p + x.off, x.size), 2, x.pgno, PS, got, &e));
+		    LS_SPAN(out.p + x.off, x.size), NULL, x.pgno, PS, got, &e));
 		kit_page(want, PS, x.pgno, version[i]);
 		CHECK(memcmp(got, want, PS) == 0);
 	}

@@ -55,7 +55,7 @@ TEST(round_trip_every_page_size)
 			check_pages(ls_buf_span(&f), pgnos, LS_COUNT(pgnos), ps,
 			    chunks[i]);
 		CHECK_OK(ls_ltx_index_decode(
-		    ls_buf_span(&f), f.n, h.commit, &idx, &e));
+		    ls_buf_span(&f), f.n, h.commit, NULL, &idx, &e));
 		CHECK_EQ(idx.n, LS_COUNT(pgnos));
 		ls_ltx_index_fini(&idx);
 		ls_ltx_trailer_decode(f.p + f.n - LS_LTX_TRAILER, &post, &sum);
@@ -73,7 +73,7 @@ TEST(pages_that_do_not_compress)
 		struct ls_err e = { 0 };
 
 		CHECK_OK(ls_ltx_writer_new(kit_sink, &k, &w, &e));
-		CHECK_OK(ls_ltx_writer_begin(w, &h, &e));
+		CHECK_OK(ls_ltx_writer_begin(w, &h, NULL, &e));
 		for (uint32_t i = 1; i <= 40; i++) {
 			test_rand_bytes(page, ps);
 			CHECK_OK(ls_ltx_writer_page(w, i, page, &e));
@@ -105,7 +105,7 @@ TEST(many_pages)
 	check_pages(ls_buf_span(&f), pgnos, n, 1, 0);
 	CHECK_OK(ls_ltx_index_extent(ls_buf_span(&f), f.n, &bytes, &e));
 	CHECK_OK(ls_ltx_index_decode(
-	    LS_SPAN(f.p + f.n - bytes, bytes), f.n, h.commit, &idx, &e));
+	    LS_SPAN(f.p + f.n - bytes, bytes), f.n, h.commit, NULL, &idx, &e));
 	m = (struct ls_ltx_mem){ ls_buf_span(&f), 0 };
 	CHECK_OK(ls_ltx_scan(ls_ltx_mem_source, &m, NULL, &seen, &e));
 	CHECK(idx.n == n && seen.n == n);
@@ -136,7 +136,7 @@ TEST(snapshot_over_the_lock_page)
 
 	memset(page, 0, sizeof page);
 	CHECK_OK(ls_ltx_writer_new(kit_sink, &k, &w, &e));
-	CHECK_OK(ls_ltx_writer_begin(w, &h, &e));
+	CHECK_OK(ls_ltx_writer_begin(w, &h, NULL, &e));
 	for (uint32_t i = 1; i <= 16384; i++)
 		CHECK_OK(ls_ltx_writer_page(w, i, page, &e));
 	CHECK_OK(ls_ltx_writer_page(w, 16386, page, &e));
@@ -202,26 +202,26 @@ TEST(writer_dead_after_error)
 	CHECK_OK(ls_ltx_writer_new(kit_sink, &k, &w, &e));
 	CHECK_RC(ls_ltx_writer_page(w, 1, page, &e), LS_EINVALID);
 	CHECK_RC(ls_ltx_writer_end(w, NULL, &e), LS_EINVALID);
-	CHECK_OK(ls_ltx_writer_begin(w, &h, &e));
+	CHECK_OK(ls_ltx_writer_begin(w, &h, NULL, &e));
 	CHECK_OK(ls_ltx_writer_page(w, 2, page, &e));
 	CHECK_RC(ls_ltx_writer_page(w, 1, page, &e), LS_ECORRUPT);
 	CHECK_RC(ls_ltx_writer_page(w, 3, page, &e), LS_EINVALID);
 	CHECK_RC(ls_ltx_writer_end(w, NULL, &e), LS_EINVALID);
 	k.room = 1;
-	CHECK_OK(ls_ltx_writer_begin(w, &h, &e));
+	CHECK_OK(ls_ltx_writer_begin(w, &h, NULL, &e));
 	CHECK_OK(ls_ltx_writer_page(w, 2, page, &e));
 	CHECK_RC(ls_ltx_writer_end(w, NULL, &e), LS_EIO);
 	CHECK_RC(ls_ltx_writer_end(w, NULL, &e), LS_EINVALID);
 	/* And the next file is as good as one of a new writer. */
 	k.room = 0;
 	k.b.n = 0;
-	CHECK_OK(ls_ltx_writer_begin(w, &h, &e));
+	CHECK_OK(ls_ltx_writer_begin(w, &h, NULL, &e));
 	CHECK_RC(
 	    ls_ltx_writer_frame(w, 1, LS_SPAN(page, 0), page, &e), LS_ECORRUPT);
-	CHECK_OK(ls_ltx_writer_begin(w, &h, &e));
+	CHECK_OK(ls_ltx_writer_begin(w, &h, NULL, &e));
 	CHECK_RC(ls_ltx_writer_frame(w, 1, LS_SPAN(page, 4096), page, &e),
 	    LS_ECORRUPT);
-	CHECK_OK(ls_ltx_writer_begin(w, &h, &e));
+	CHECK_OK(ls_ltx_writer_begin(w, &h, NULL, &e));
 	CHECK_OK(ls_ltx_writer_page(w, 2, page, &e));
 	CHECK_OK(ls_ltx_writer_end(w, NULL, &e));
 	CHECK_OK(kit_verify(ls_buf_span(&k.b), &e));
@@ -251,7 +251,7 @@ TEST(sink_errors_come_out)
 
 		k.room = room;
 		CHECK_OK(ls_ltx_writer_new(kit_sink, &k, &w, &e));
-		rc = ls_ltx_writer_begin(w, &h, &e);
+		rc = ls_ltx_writer_begin(w, &h, NULL, &e);
 		for (uint32_t i = 0; i < 64 && rc == LS_OK; i++) {
 			kit_page(page, h.page_size, pgnos[i], 1);
 			rc = ls_ltx_writer_page(w, pgnos[i], page, &e);
@@ -278,7 +278,7 @@ write_frames(size_t size, struct kit_sink *k, struct ls_err *e)
 	enum ls_rc rc;
 
 	CHECK_RC(ls_ltx_writer_new(kit_sink, k, &w, e), LS_OK);
-	if ((rc = ls_ltx_writer_begin(w, &h, e)) == LS_OK &&
+	if ((rc = ls_ltx_writer_begin(w, &h, NULL, e)) == LS_OK &&
 	    (rc = ls_ltx_writer_frame(w, 1, LS_SPAN(body, 300), page, e)) ==
 		LS_OK &&
 	    (rc = ls_ltx_writer_frame(
@@ -299,8 +299,8 @@ TEST(pieces_end_anywhere)
 		CHECK_RC(write_frames(size, &full, &e), LS_EIO);
 		CHECK_EQ(full.b.n, 0);
 		CHECK_OK(write_frames(size, &k, &e));
-		CHECK_OK(
-		    ls_ltx_index_decode(ls_buf_span(&k.b), k.b.n, 0, &idx, &e));
+		CHECK_OK(ls_ltx_index_decode(
+		    ls_buf_span(&k.b), k.b.n, 0, NULL, &idx, &e));
 		CHECK(idx.n == 2 && idx.v[1].size == size + 10);
 		ls_ltx_index_fini(&idx);
 		ls_buf_free(&k.b);
@@ -318,7 +318,7 @@ TEST(sink_fails_in_the_index)
 
 	k.room = LS_LTX_HEADER + N * FRAME + 70000;
 	CHECK_OK(ls_ltx_writer_new(kit_sink, &k, &w, &e));
-	CHECK_OK(ls_ltx_writer_begin(w, &h, &e));
+	CHECK_OK(ls_ltx_writer_begin(w, &h, NULL, &e));
 	for (uint32_t i = 1; i <= N; i++)
 		CHECK_OK(ls_ltx_writer_frame(w, i, LS_SPAN("x", 1), page, &e));
 	CHECK_RC(ls_ltx_writer_end(w, NULL, &e), LS_EIO);
@@ -349,7 +349,7 @@ TEST(memory_faults)
 			rc = kit_verify(ls_buf_span(&f), &e);
 		if (rc == LS_OK)
 			rc = ls_ltx_index_decode(
-			    ls_buf_span(&f), f.n, 200, &idx, &e);
+			    ls_buf_span(&f), f.n, 200, NULL, &idx, &e);
 		if (rc == LS_OK)
 			rc =
 			    ls_ltx_scan(ls_ltx_mem_source, &m, NULL, &seen, &e);

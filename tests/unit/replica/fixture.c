@@ -21,8 +21,39 @@ fx_open(struct fx *x, uint32_t page_size)
 }
 
 void
+fx_mix(struct fx *x)
+{
+	static uint8_t text[LS_ZSAMPLE_MIN];
+	struct ls_err e = { 0 };
+
+	for (size_t i = 0; i + 16 <= sizeof text; i += 16)
+		(void)snprintf((char *)text + i, 16, "field-%09llu",
+		    (unsigned long long)(test_rand() % 99 * 10000019));
+	CHECK_OK(ls_zdict_choose(
+	    LS_SPAN(text, sizeof text), 512, 1ull << 40, NULL, &x->z, &e));
+	CHECK(ls_zdict_bytes(x->z).n > 0);
+	x->mixed = true;
+}
+
+/* The dictionary of a file. Gives it; NULL: LZ4. */
+static struct ls_zdict *
+dict_of(struct fx *x, uint64_t min, uint64_t max)
+{
+	struct ls_zdict *none = NULL;
+	struct ls_err e = { 0 };
+
+	if (!x->mixed || (min == max && min != 1) || (min + max) % 3 == 2)
+		return NULL;
+	if ((min + max) % 3 == 1)
+		return ls_zdict_ref(x->z);
+	CHECK_OK(ls_zdict_new(LS_SPAN(NULL, 0), &none, &e));
+	return none;
+}
+
+void
 fx_close(struct fx *x)
 {
+	ls_zdict_unref(x->z);
 	for (int i = 0; i < FX_TXIDS; i++)
 		free(x->s[i].pages);
 	ls_replica_free(x->r);
@@ -105,6 +136,7 @@ fx_file(struct fx *x, uint64_t min, uint64_t max, struct ls_buf *out)
 	const struct fx_state *s = &x->s[max];
 	struct ls_err e = { 0 };
 	struct ls_ltx_writer *w = NULL;
+	struct ls_zdict *z = dict_of(x, min, max);
 	struct ls_ltx_header h = { .flags = LS_LTX_NO_CHECKSUM,
 		.page_size = x->page_size,
 		.commit = s->commit,
@@ -118,7 +150,8 @@ fx_file(struct fx *x, uint64_t min, uint64_t max, struct ls_buf *out)
 	if (x->db_checksum)
 		h.db_checksum = fx_sum(x, max);
 	CHECK_OK(ls_ltx_writer_new(to_buf, out, &w, &e));
-	CHECK_OK(ls_ltx_writer_begin(w, &h, &e));
+	CHECK_OK(ls_ltx_writer_begin(w, &h, z, &e));
+	ls_zdict_unref(z);
 	for (uint32_t p = 1; p <= s->commit; p++)
 		if (in_range(x, p, min, max))
 			CHECK_OK(ls_ltx_writer_page(w, p,

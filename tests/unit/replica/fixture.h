@@ -21,12 +21,18 @@ struct fx {
 	uint32_t page_size;
 	uint64_t lineage;
 	bool db_checksum;
+	/* Files of more than one TXID are zstd, with a dictionary, without one,
+	 * or LZ4, in turns. */
+	bool mixed;
+	struct ls_zdict *z;
 	uint64_t txid; /* newest of the model */
 	struct fx_state s[FX_TXIDS];
 };
 
 /* A replica in T("rep"). */
 void fx_open(struct fx *x, uint32_t page_size);
+/* From now on (fx.mixed). */
+void fx_mix(struct fx *x);
 void fx_close(struct fx *x);
 /* The next TXID: change some pages, perhaps grow or shrink. */
 void fx_commit(struct fx *x);

@@ -2,6 +2,7 @@
 #include "model.h"
 
 #include "base/units.h"
+#include "format/crc64.h"
 #include "fault.h"
 
 void
@@ -61,9 +62,14 @@ write_file(const struct md *m, uint64_t min, uint64_t txid,
 		.max_txid = txid,
 		.timestamp_ms = s->ns / 1000000,
 		.wal_offset = 32,
-		.node_id = s->lineage };
+		.node_id = s->lineage,
+		.has_db_checksum = m->db_checksum };
+	for (uint32_t p = 1; p <= s->commit && m->db_checksum; p++)
+		h->db_checksum ^= ls_page_checksum(
+		    p, LS_SPAN(s->pages + (size_t)(p - 1) * s->page_size,
+			   s->page_size));
 	CHECK_OK(ls_ltx_writer_new(to_buf, out, &w, &e));
-	CHECK_OK(ls_ltx_writer_begin(w, h, &e));
+	CHECK_OK(ls_ltx_writer_begin(w, h, NULL, &e));
 	for (uint32_t p = 1; p <= s->commit; p++)
 		if (min == 1 || (s->changed & 1u << (p - 1)))
 			CHECK_OK(ls_ltx_writer_page(w, p,

@@ -23,6 +23,7 @@ struct md {
 	struct ls_replica *r;
 	uint32_t page_size;
 	uint64_t lineage;
+	bool db_checksum; /* in the headers */
 	int64_t now_ns;
 	uint64_t n; /* newest TXID */
 	size_t cap;

@@ -16,6 +16,20 @@ compact(struct md *m, int level, struct ls_level_state *st,
 	return ls_compact(m->r, level, &o, st, out, NULL, e);
 }
 
+/* Turn a bit of a file. */
+static void
+poke_file(const char *name, size_t at)
+{
+	struct ls_span s = test_read_file(T(name));
+	uint8_t *p = malloc(s.n);
+
+	CHECK(p != NULL && at < s.n);
+	memcpy(p, s.p, s.n);
+	p[at] ^= 1;
+	test_write_file(T(name), p, s.n);
+	free(p);
+}
+
 static void
 commits(struct md *m, int n)
 {
@@ -280,6 +294,81 @@ TEST(taken_name_is_ours_or_fences)
 	st[1] = known;
 	CHECK_RC(compact(&m, 1, st, &out, &e), LS_EFENCED);
 	CHECK(!st[1].known);
+	md_close(&m);
+}
+
+static enum ls_rc
+compact_zstd(struct md *m, struct ls_level_state *st, struct ls_err *e)
+{
+	const struct ls_compact_opts o = { .newest = m->n, .codec.zstd = true };
+	struct ls_compacted out;
+
+	return ls_compact(m->r, 1, &o, st, &out, NULL, e);
+}
+
+/* A put whose answer was lost, and then the option changed, or the dictionary:
+ * the history and the database checksum say that the state is the same. */
+TEST(taken_name_in_another_codec)
+{
+	for (int k = 0; k < 3; k++) {
+		struct ls_err e = { 0 };
+		struct md m;
+		struct ls_level_state st[LS_LEVELS] = { { 0 } }, known;
+		struct ls_compacted out;
+
+		md_open(&m);
+		m.db_checksum = k != 1; /* without it there is no proof */
+		commits(&m, 5);
+		known = (struct ls_level_state){ .known = true };
+		st[1] = known;
+		CHECK_OK(compact(&m, 1, st, &out, &e));
+		st[1] = known;
+		CHECK_RC(compact_zstd(&m, st, &e), k == 1 ? LS_EFENCED : LS_OK);
+		if (k == 2) { /* another's file: the checksum differs */
+			poke_file("rep/ltx/1/0000000000000002-0000000000000005"
+				  ".ltx",
+			    84);
+			st[1] = known;
+			CHECK_RC(compact_zstd(&m, st, &e), LS_EFENCED);
+		}
+		md_close(&m);
+		CHECK_OK(ls_remove_tree(T("rep"), &e));
+	}
+}
+
+/* Back and forth: every state restores. */
+TEST(mixed_levels_restore)
+{
+	struct ls_err e = { 0 };
+	struct md m;
+	struct ls_level_state st[LS_LEVELS] = { { 0 } };
+	struct ls_compacted out;
+	struct ls_zkeep *keep = NULL;
+
+	md_open(&m);
+	CHECK_OK(ls_zkeep_new(&keep, &e));
+	for (int i = 0; i < 24; i++) {
+		const struct ls_compact_opts o = { .newest = m.n + 1,
+			.verify = true,
+			.codec = { .zstd = i % 4 < 2, .keep = keep } };
+
+		commits(&m, 1);
+		if (i % 2)
+			CHECK_OK(ls_compact(m.r, 1, &o, st, &out, NULL, &e));
+		if (i % 6 == 5)
+			CHECK_OK(ls_compact(m.r, 2, &o, st, &out, NULL, &e));
+		if (i % 12 == 11)
+			CHECK_OK(ls_compact(m.r, 3, &o, st, &out, NULL, &e));
+	}
+	for (uint64_t t = 1; t <= m.n; t++)
+		md_check(&m, t);
+	for (uint64_t t = 2; t <= m.n; t++) /* what level 3 is made of */
+		md_delete(&m, 0, t, t);
+	for (uint64_t t = 1; t <= m.n; t++)
+		if (md_plannable(&m, t))
+			md_check(&m, t);
+	CHECK(md_plannable(&m, m.n));
+	ls_zkeep_free(keep);
 	md_close(&m);
 }
 

@@ -39,7 +39,8 @@ history(struct fx *x, uint64_t n)
 	fx_put(x, 2, n / 3 - 1, n / 2 + 3);
 }
 
-TEST(restore_equals_model_at_every_txid)
+static void
+at_every_txid(bool mixed)
 {
 	for (uint32_t ps = LS_PAGE_MIN; ps <= LS_PAGE_MAX; ps *= 2) {
 		struct ls_err e = { 0 };
@@ -48,6 +49,8 @@ TEST(restore_equals_model_at_every_txid)
 
 		test_seed(ps);
 		fx_open(&x, ps);
+		if (mixed)
+			fx_mix(&x);
 		x.db_checksum = ps % 1024 == 0;
 		history(&x, 18);
 		for (uint64_t t = 0; t <= 18; t++) {
@@ -65,6 +68,16 @@ TEST(restore_equals_model_at_every_txid)
 		fx_close(&x);
 		drop("rep");
 	}
+}
+
+TEST(restore_equals_model_at_every_txid)
+{
+	at_every_txid(false);
+}
+
+TEST(mixed_codecs_equal_model_at_every_txid)
+{
+	at_every_txid(true);
 }
 
 struct collected {
@@ -91,6 +104,7 @@ TEST(pages_equal_model_at_every_txid)
 	struct collected c;
 
 	fx_open(&x, 1024);
+	fx_mix(&x);
 	x.db_checksum = true;
 	history(&x, 18);
 	c.page_size = 1024;
@@ -148,7 +162,8 @@ poke(const char *path, size_t at, uint8_t xor)
 	free(p);
 }
 
-TEST(any_bit_flip_is_an_error_or_harmless)
+static void
+bit_flips(bool mixed)
 {
 	static const int levels[] = { 9, 2, 0 };
 	static const uint64_t mins[] = { 1, 3, 12 }, maxs[] = { 4, 9, 12 };
@@ -158,6 +173,8 @@ TEST(any_bit_flip_is_an_error_or_harmless)
 	int bad = 0, good = 0;
 
 	fx_open(&x, 512);
+	if (mixed)
+		fx_mix(&x);
 	while (x.txid < 12)
 		fx_commit_to(&x, 5 + (uint32_t)x.txid % 3);
 	history(&x, 12);
@@ -190,7 +207,18 @@ TEST(any_bit_flip_is_an_error_or_harmless)
 	fx_close(&x);
 }
 
-TEST(damaged_index_is_rebuilt)
+TEST(any_bit_flip_is_an_error_or_harmless)
+{
+	bit_flips(false);
+}
+
+TEST(any_bit_flip_of_a_zstd_file)
+{
+	bit_flips(true);
+}
+
+static void
+damaged_index(bool mixed)
 {
 	struct ls_err e = { 0 };
 	struct ls_restored got;
@@ -198,6 +226,8 @@ TEST(damaged_index_is_rebuilt)
 	size_t n;
 
 	fx_open(&x, 512);
+	if (mixed)
+		fx_mix(&x);
 	fx_commit_to(&x, 60);
 	fx_put(&x, 9, 1, 1);
 	n = test_read_file(fx_path(9, 1, 1)).n;
@@ -214,6 +244,13 @@ TEST(damaged_index_is_rebuilt)
 	CHECK(fx_restore(&x, 0, "out", &got, &e) != LS_OK);
 	CHECK(nothing_left("out"));
 	fx_close(&x);
+}
+
+TEST(damaged_index_is_rebuilt)
+{
+	damaged_index(false);
+	drop("rep");
+	damaged_index(true);
 }
 
 TEST(truncated_files_are_refused)
@@ -656,7 +693,7 @@ big_put(struct big *b, uint64_t txid, uint32_t step)
 	ls_ltx_key(LS_LAYOUT_LTX, 0, txid, txid, key);
 	CHECK_OK(ls_upload_begin(b->x.st, key, &o, NULL, &u, &e));
 	CHECK_OK(ls_ltx_writer_new(to_upload, u, &w, &e));
-	CHECK_OK(ls_ltx_writer_begin(w, &h, &e));
+	CHECK_OK(ls_ltx_writer_begin(w, &h, NULL, &e));
 	for (uint32_t p = step; p <= b->commit; p += step) {
 		if (!big_has(b, p, step))
 			continue;
@@ -772,11 +809,11 @@ reseal(uint8_t *p, size_t n)
 	uint8_t page[512];
 	uint64_t crc = ls_crc64(0, p, LS_LTX_HEADER), end = LS_LTX_HEADER;
 
-	CHECK_OK(ls_ltx_index_decode(LS_SPAN(p, n), n, 0, &idx, &e));
+	CHECK_OK(ls_ltx_index_decode(LS_SPAN(p, n), n, 0, NULL, &idx, &e));
 	for (size_t i = 0; i < idx.n; i++) {
 		uint8_t *at = p + idx.v[i].off;
 
-		CHECK_OK(ls_ltx_frame_decode(LS_SPAN(at, idx.v[i].size), 0,
+		CHECK_OK(ls_ltx_frame_decode(LS_SPAN(at, idx.v[i].size), NULL,
 		    ls_be32(at), sizeof page, page, &e));
 		crc = ls_crc64(ls_crc64(crc, at, 10), page, sizeof page);
 		end = idx.v[i].off + idx.v[i].size;
@@ -803,7 +840,7 @@ TEST(frames_that_lie_are_refused)
 	s = test_read_file(fx_path(9, 1, 1));
 	CHECK((p = malloc(s.n)) != NULL);
 	memcpy(p, s.p, s.n);
-	CHECK_OK(ls_ltx_index_decode(LS_SPAN(p, s.n), s.n, 0, &idx, &e));
+	CHECK_OK(ls_ltx_index_decode(LS_SPAN(p, s.n), s.n, 0, NULL, &idx, &e));
 	CHECK_EQ(idx.v[4].pgno, 5);
 	at = p + idx.v[4].off;
 	reseal(p, s.n); /* the truth: nothing changes */
@@ -826,7 +863,7 @@ TEST(frames_that_lie_are_refused)
 	s = test_read_file(fx_path(0, 2, 2));
 	CHECK((p = malloc(s.n)) != NULL);
 	memcpy(p, s.p, s.n);
-	CHECK_OK(ls_ltx_index_decode(LS_SPAN(p, s.n), s.n, 0, &idx, &e));
+	CHECK_OK(ls_ltx_index_decode(LS_SPAN(p, s.n), s.n, 0, NULL, &idx, &e));
 	CHECK_EQ(idx.v[1].pgno, 10);
 	ls_put_be32(p + idx.v[1].off, 5);
 	reseal(p, s.n);
@@ -878,7 +915,7 @@ TEST(lock_page_is_left_out)
 	ls_ltx_key(LS_LAYOUT_LTX, 9, 1, 1, key);
 	CHECK_OK(ls_upload_begin(x.st, key, &o, NULL, &u, &e));
 	CHECK_OK(ls_ltx_writer_new(to_upload, u, &w, &e));
-	CHECK_OK(ls_ltx_writer_begin(w, &h, &e));
+	CHECK_OK(ls_ltx_writer_begin(w, &h, NULL, &e));
 	for (uint32_t n = 1; n <= LAST; n++) {
 		if (n == LOCK)
 			continue;

@@ -21,12 +21,14 @@ commits(struct fx *x, int n)
 }
 
 static void
-at_every_txid(uint32_t page_size)
+at_every_txid(uint32_t page_size, bool mixed)
 {
 	struct fx x;
 	char txid[LS_TXID_TEXT];
 
 	fx_open(&x, page_size);
+	if (mixed)
+		fx_mix(&x);
 	commits(&x, 12);
 	fx_put(&x, 1, 2, 5);
 	fx_put(&x, 9, 1, 7);
@@ -42,19 +44,25 @@ at_every_txid(uint32_t page_size)
 TEST(index_equals_model_at_every_txid_512)
 {
 	test_seed(1);
-	at_every_txid(512);
+	at_every_txid(512, false);
 }
 
 TEST(index_equals_model_at_every_txid_4096)
 {
 	test_seed(2);
-	at_every_txid(4096);
+	at_every_txid(4096, false);
+}
+
+TEST(mixed_codecs_equal_model_at_every_txid)
+{
+	test_seed(4);
+	at_every_txid(65536, true); /* heads and tails in ranges */
 }
 
 TEST(index_equals_model_at_every_txid_65536)
 {
 	test_seed(3);
-	at_every_txid(65536);
+	at_every_txid(65536, false);
 }
 
 TEST(follows_commit_by_commit_through_growth_and_shrink)

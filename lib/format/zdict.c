@@ -1,0 +1,429 @@
+/* zdict.c -- pages as zstd frames, and the dictionary of a file. See zdict.h.
+ *
+ *  (1) A PAGE IS WHOLE: exactly page_size bytes come out of a frame, or it is
+ *      LS_ECORRUPT; zstd never writes behind them. (test: zstd_frame_damage)
+ *  (2) A DICTIONARY IS BELIEVED ONLY WITH ITS CHECKSUM, and only in zstd's own
+ *      format: any bytes would do as a raw one, and give other pages.
+ *      (test: zstd_block_damage)
+ *  (3) BOUNDED: dictionaries have a ceiling, equal ones exist once (a plan may
+ *      have a thousand files), and at most IDLE contexts wait for use.
+ *      (test: zstd_dictionaries_are_shared)
+ *  (4) A DICTIONARY MUST EARN ITS PLACE: it is kept when it saves more on a
+ *      part of the sample, counted up, than it takes. (test:
+ *      zstd_small_files_have_none)
+ * Level 6 is the first whose search is lazy: on pages it stores 5 to 10 % less
+ * than level 3, and above it little is left to gain (tests/bench). */
+#include "format/zdict.h"
+
+#include "base/bytes.h"
+#include "base/sys.h"
+#include "format/crc64.h"
+#include "format/zstd_lazy.h"
+
+#include <pthread.h>
+#include <sched.h>
+#include <stdatomic.h>
+
+enum {
+	LEVEL = 6,
+	IDLE = 8,
+	TRIALS = 128, /* pages on which a dictionary is tried */
+	SHARE = 32,   /* of the sample: more would learn it by heart */
+};
+
+static const uint8_t tag[4] = { 'L', 'S', 'Z', '1' };
+static const uint8_t dict_magic[4] = { 0x37, 0xa4, 0x30, 0xec };
+
+struct ls_zdict {
+	struct ls_zdict *next;
+	size_t refs;   /* guarded by mu */
+	ZSTD_DDict *d; /* NULL without a dictionary */
+	uint64_t crc;
+	size_t n;
+	uint8_t bytes[];
+};
+
+/* ---- dictionaries ---------------------------------------------------------*/
+
+static pthread_mutex_t mu = PTHREAD_MUTEX_INITIALIZER;
+static struct ls_zdict *all;
+
+/* With mu: one more reference of the one with these bytes, or NULL. */
+static struct ls_zdict *
+find(struct ls_span dict, uint64_t crc)
+{
+	struct ls_zdict *z = all;
+
+	while (z != NULL &&
+	       (z->crc != crc || z->n != dict.n ||
+		   (dict.n > 0 && memcmp(z->bytes, dict.p, dict.n) != 0)))
+		z = z->next;
+	if (z != NULL)
+		z->refs++;
+	return z;
+}
+
+static enum ls_rc
+bad_dictionary(struct ls_err *e)
+{
+	return ls_err_set(e, LS_ECORRUPT, "zstd dictionary is damaged");
+}
+
+static enum ls_rc
+make(struct ls_span dict, uint64_t crc, struct ls_zdict **out, struct ls_err *e)
+{
+	struct ls_zdict *z = ls_zalloc(sizeof *z + dict.n);
+
+	if (z == NULL)
+		return ls_err_nomem(e);
+	z->refs = 1;
+	z->crc = crc;
+	if ((z->n = dict.n) > 0) {
+		memcpy(z->bytes, dict.p, dict.n);
+		z->d = ls_zstd.f_ZSTD_createDDict(z->bytes, z->n);
+		if (z->d == NULL) {
+			ls_free(z);
+			return bad_dictionary(e);
+		}
+	}
+	z->next = all;
+	*out = all = z;
+	return LS_OK;
+}
+
+enum ls_rc
+ls_zdict_new(struct ls_span dict, struct ls_zdict **out, struct ls_err *e)
+{
+	uint64_t crc = ls_crc64(0, dict.p, dict.n);
+	struct ls_zdict *z;
+	enum ls_rc rc;
+
+	if ((rc = ls_zstd_load(e)) != LS_OK)
+		return rc;
+	if (dict.n > LS_ZDICT_MAX ||
+	    (dict.n > 0 && (dict.n < sizeof dict_magic ||
+			       memcmp(dict.p, dict_magic, 4) != 0)))
+		return bad_dictionary(e);
+	(void)pthread_mutex_lock(&mu);
+	if ((z = find(dict, crc)) == NULL)
+		rc = make(dict, crc, &z, e);
+	(void)pthread_mutex_unlock(&mu);
+	if (rc == LS_OK)
+		*out = z;
+	return rc;
+}
+
+struct ls_zdict *
+ls_zdict_ref(struct ls_zdict *z)
+{
+	(void)pthread_mutex_lock(&mu);
+	z->refs++;
+	(void)pthread_mutex_unlock(&mu);
+	return z;
+}
+
+void
+ls_zdict_unref(struct ls_zdict *z)
+{
+	struct ls_zdict **p = &all;
+	size_t left;
+
+	if (z == NULL)
+		return;
+	(void)pthread_mutex_lock(&mu);
+	if ((left = --z->refs) == 0) {
+		while (*p != z)
+			p = &(*p)->next;
+		*p = z->next;
+	}
+	(void)pthread_mutex_unlock(&mu);
+	if (left != 0)
+		return;
+	if (z->d != NULL)
+		(void)ls_zstd.f_ZSTD_freeDDict(z->d);
+	ls_free(z);
+}
+
+struct ls_span
+ls_zdict_bytes(const struct ls_zdict *z)
+{
+	return LS_SPAN(z->bytes, z->n);
+}
+
+/* ---- the block ------------------------------------------------------------*/
+
+void
+ls_zblock_head(const struct ls_zdict *z, uint8_t out[static LS_ZBLOCK_HEAD])
+{
+	memcpy(out, tag, sizeof tag);
+	ls_put_be32(out + 4, (uint32_t)z->n);
+	ls_put_be64(out + 8, ls_crc64(ls_crc64(0, out, 8), z->bytes, z->n));
+}
+
+enum ls_rc
+ls_zblock_extent(const uint8_t *head, size_t *bytes, struct ls_err *e)
+{
+	uint32_t n = ls_be32(head + 4);
+
+	if (memcmp(head, tag, sizeof tag) != 0) {
+		(void)ls_err_set(e, LS_EUNSUPPORTED,
+		    "LTX file with zstd pages of an unknown layout");
+		return ls_err_hint(e, LS_EUNSUPPORTED,
+		    "use the version that wrote it, or a newer one");
+	}
+	if (n > LS_ZDICT_MAX)
+		return ls_err_set(
+		    e, LS_ECORRUPT, "zstd dictionary of impossible size %u", n);
+	*bytes = LS_ZBLOCK_HEAD + (size_t)n;
+	return LS_OK;
+}
+
+enum ls_rc
+ls_zblock_decode(struct ls_span block, struct ls_zdict **out, struct ls_err *e)
+{
+	struct ls_span dict =
+	    LS_SPAN(block.p + LS_ZBLOCK_HEAD, block.n - LS_ZBLOCK_HEAD);
+	uint64_t crc = ls_crc64(ls_crc64(0, block.p, 8), dict.p, dict.n);
+
+	if (crc != ls_be64(block.p + 8))
+		return bad_dictionary(e);
+	return ls_zdict_new(dict, out, e);
+}
+
+/* ---- decoding -------------------------------------------------------------*/
+
+static _Atomic(ZSTD_DCtx *) idle[IDLE];
+
+/* Where to look first: what this processor used last lies in its cache, some 30
+ * KiB for a page of 4. */
+static size_t
+own_slot(void)
+{
+	return (size_t)(unsigned)sched_getcpu() % IDLE;
+}
+
+static ZSTD_DCtx *
+context_take(void)
+{
+	for (size_t i = 0, at = own_slot(); i < IDLE; i++) {
+		ZSTD_DCtx *x = atomic_exchange(&idle[(at + i) % IDLE], NULL);
+
+		if (x != NULL)
+			return x;
+	}
+	return ls_zstd.f_ZSTD_createDCtx();
+}
+
+static void
+context_give(ZSTD_DCtx *x)
+{
+	for (size_t i = 0, at = own_slot(); i < IDLE; i++) {
+		ZSTD_DCtx *none = NULL;
+
+		if (atomic_compare_exchange_strong(
+			&idle[(at + i) % IDLE], &none, x))
+			return;
+	}
+	(void)ls_zstd.f_ZSTD_freeDCtx(x);
+}
+
+enum ls_rc
+ls_zdict_decode(const struct ls_zdict *z, struct ls_span body, uint32_t pgno,
+    uint32_t page_size, uint8_t *out, struct ls_err *e)
+{
+	ZSTD_DCtx *x = context_take();
+	size_t n;
+
+	if (x == NULL)
+		return ls_err_nomem(e);
+	n = z->d == NULL ? ls_zstd.f_ZSTD_decompressDCtx(
+			       x, out, page_size, body.p, body.n)
+			 : ls_zstd.f_ZSTD_decompress_usingDDict(
+			       x, out, page_size, body.p, body.n, z->d);
+	context_give(x);
+	if (ls_zstd.f_ZSTD_isError(n))
+		return ls_err_set(
+		    e, LS_ECORRUPT, "page %u: zstd data is damaged", pgno);
+	if (n != page_size)
+		return ls_err_set(e, LS_ECORRUPT,
+		    "page %u: decoded size is not the page size", pgno);
+	return LS_OK;
+}
+
+/* ---- encoding -------------------------------------------------------------*/
+
+struct ls_zenc {
+	struct ls_zdict *z;
+	ZSTD_CCtx *x;
+	ZSTD_CDict *d;
+};
+
+size_t
+ls_zframe_bound(uint32_t page_size)
+{
+	return (size_t)ZSTD_COMPRESSBOUND(page_size);
+}
+
+/* False: no memory, since every value is a legal one. */
+static bool
+set_up(struct ls_zenc *c)
+{
+	static const struct {
+		ZSTD_cParameter p;
+		int v;
+	} set[] = { { ZSTD_c_compressionLevel, LEVEL },
+		{ ZSTD_c_checksumFlag, 0 }, { ZSTD_c_dictIDFlag, 0 } };
+
+	if ((c->x = ls_zstd.f_ZSTD_createCCtx()) == NULL)
+		return false;
+	for (size_t i = 0; i < sizeof set / sizeof *set; i++)
+		if (ls_zstd.f_ZSTD_isError(ls_zstd.f_ZSTD_CCtx_setParameter(
+			c->x, set[i].p, set[i].v)))
+			return false;
+	if (c->z->n == 0)
+		return true;
+	c->d = ls_zstd.f_ZSTD_createCDict(c->z->bytes, c->z->n, LEVEL);
+	return c->d != NULL && !ls_zstd.f_ZSTD_isError(
+				   ls_zstd.f_ZSTD_CCtx_refCDict(c->x, c->d));
+}
+
+enum ls_rc
+ls_zenc_new(struct ls_zdict *z, struct ls_zenc **out, struct ls_err *e)
+{
+	struct ls_zenc *c = ls_zalloc(sizeof *c);
+
+	if (c == NULL)
+		return ls_err_nomem(e);
+	c->z = ls_zdict_ref(z);
+	if (!set_up(c)) {
+		ls_zenc_free(c);
+		return ls_err_nomem(e);
+	}
+	*out = c;
+	return LS_OK;
+}
+
+void
+ls_zenc_free(struct ls_zenc *c)
+{
+	if (c == NULL)
+		return;
+	if (c->x != NULL)
+		(void)ls_zstd.f_ZSTD_freeCCtx(c->x);
+	if (c->d != NULL)
+		(void)ls_zstd.f_ZSTD_freeCDict(c->d);
+	ls_zdict_unref(c->z);
+	ls_free(c);
+}
+
+enum ls_rc
+ls_zenc_page(struct ls_zenc *c, const uint8_t *page, uint32_t n, uint8_t *out,
+    size_t *size, struct ls_err *e)
+{
+	size_t k =
+	    ls_zstd.f_ZSTD_compress2(c->x, out, ls_zframe_bound(n), page, n);
+
+	if (ls_zstd.f_ZSTD_isError(k)) /* the room is zstd's own bound */
+		return ls_err_nomem(e);
+	*size = k;
+	return LS_OK;
+}
+
+/* ---- choosing -------------------------------------------------------------*/
+
+/* Bytes that the trial pages of a sample take. */
+static enum ls_rc
+try_out(struct ls_zdict *z, struct ls_span sample, uint32_t page_size,
+    uint64_t *bytes, struct ls_err *e)
+{
+	size_t pages = sample.n / page_size, n = LS_MIN(pages, (size_t)TRIALS);
+	uint8_t *out = ls_alloc(ls_zframe_bound(page_size));
+	struct ls_zenc *c = NULL;
+	enum ls_rc rc = out == NULL ? ls_err_nomem(e) : ls_zenc_new(z, &c, e);
+
+	*bytes = 0;
+	for (size_t i = 0; i < n && rc == LS_OK; i++) {
+		size_t size = 0, at = i * pages / n;
+
+		rc = ls_zenc_page(
+		    c, sample.p + at * page_size, page_size, out, &size, e);
+		*bytes += size;
+	}
+	ls_zenc_free(c);
+	ls_free(out);
+	return rc;
+}
+
+/* LS_ENOTFOUND: zstd finds nothing in the sample to make one of. */
+static enum ls_rc
+train(struct ls_span sample, uint32_t page_size, struct ls_zdict **out,
+    struct ls_err *e)
+{
+	size_t n = sample.n / page_size;
+	size_t cap = LS_MIN(sample.n / SHARE, (size_t)LS_ZDICT_MAX), got;
+	size_t *sizes = ls_alloc(n * sizeof *sizes);
+	uint8_t *dict = ls_alloc(cap);
+	enum ls_rc rc = LS_ENOTFOUND;
+
+	if (sizes == NULL || dict == NULL) {
+		rc = ls_err_nomem(e);
+	} else {
+		for (size_t i = 0; i < n; i++)
+			sizes[i] = page_size;
+		got = ls_zstd.f_ZDICT_trainFromBuffer(
+		    dict, cap, sample.p, sizes, (unsigned)n);
+		if (!ls_zstd.f_ZDICT_isError(got))
+			rc = ls_zdict_new(LS_SPAN(dict, got), out, e);
+	}
+	ls_free(sizes);
+	ls_free(dict);
+	return rc;
+}
+
+/* Does z save more than it takes over `none`? */
+static enum ls_rc
+judge(struct ls_zdict *z, struct ls_zdict *none, struct ls_span sample,
+    uint32_t page_size, uint64_t total, bool *good, struct ls_err *e)
+{
+	uint64_t pages = LS_MIN(sample.n / page_size, (size_t)TRIALS);
+	uint64_t with, without;
+	enum ls_rc rc;
+
+	*good = false;
+	if ((rc = try_out(z, sample, page_size, &with, e)) != LS_OK ||
+	    (rc = try_out(none, sample, page_size, &without, e)) != LS_OK)
+		return rc;
+	*good = with < without &&
+		(without - with) * (total / page_size) / pages > z->n;
+	return LS_OK;
+}
+
+enum ls_rc
+ls_zdict_choose(struct ls_span sample, uint32_t page_size, uint64_t total,
+    struct ls_zdict *known, struct ls_zdict **out, struct ls_err *e)
+{
+	struct ls_zdict *none = NULL, *z = NULL;
+	bool good = false;
+	enum ls_rc rc;
+
+	if ((rc = ls_zdict_new(LS_SPAN(NULL, 0), &none, e)) != LS_OK)
+		return rc;
+	if (known != NULL)
+		z = ls_zdict_ref(known);
+	else if (sample.n >= LS_ZSAMPLE_MIN)
+		rc = train(sample, page_size, &z, e);
+	if (rc == LS_ENOTFOUND)
+		rc = LS_OK;
+	if (rc == LS_OK && z != NULL)
+		rc = judge(z, none, sample, page_size, total, &good, e);
+	if (rc == LS_OK && !good && known != NULL && sample.n >= LS_ZSAMPLE) {
+		ls_zdict_unref(z); /* it has grown old */
+		ls_zdict_unref(none);
+		return ls_zdict_choose(sample, page_size, total, NULL, out, e);
+	}
+	if (rc == LS_OK)
+		*out = ls_zdict_ref(good ? z : none);
+	ls_zdict_unref(z);
+	ls_zdict_unref(none);
+	return rc;
+}
