@@ -14,7 +14,9 @@
  * (3) TIME IS THE HEADERS'. Timestamps do not decrease with TXID in a history,
  *     so each level is cut by bisection, a header a step. A merged file has
  *     the time of its last input, so a file at or before the target holds
- *     nothing younger. (test: time_targets)
+ *     nothing younger. Upstream's snapshots have the time at which they were
+ *     made: one that ends at a TXID of then or before is kept all the same.
+ *     (tests: time_targets, late_snapshot_serves_earlier_times)
  * (4) WHAT CANNOT BE REACHED IS AN ERROR WITH A WAY OUT: the nearest points.
  *
  * Not here: lineages and page sizes, which only headers tell (chain.c).

@@ -1,7 +1,9 @@
 /* test_plan.c -- plans against two oracles, and what cannot be reached. */
 #include "fixture.h"
 
+#include "base/bytes.h"
 #include "base/units.h"
+#include "replica/files.h"
 
 enum { MOST = 24, TOP = 9 };
 
@@ -257,6 +259,43 @@ TEST(equal_times_belong_together)
 	CHECK_OK(ls_plan_make(x.r, &all, &t, &p, NULL, &e));
 	CHECK_EQ(p.txid, 4);
 	ls_plan_fini(&p);
+	ls_files_fini(&all);
+	fx_close(&x);
+}
+
+/* Upstream's snapshot says when it was made: what it holds was committed, and
+ * known from other files, before. */
+TEST(late_snapshot_serves_earlier_times)
+{
+	static const struct {
+		int level, min, max, ms;
+	} v[] = { { 9, 1, 3, 90 }, { 1, 2, 3, 30 }, { 0, 3, 3, 30 },
+		{ 0, 4, 4, 40 }, { 0, 5, 5, 50 } };
+	struct ls_err e = { 0 };
+	struct fx x;
+	struct ls_files all = { 0 };
+	struct ls_plan p = { 0 };
+
+	fx_open(&x, 512);
+	for (size_t i = 0; i < LS_COUNT(v); i++) {
+		struct ls_file f =
+		    file(v[i].level, (uint64_t)v[i].min, (uint64_t)v[i].max);
+
+		f.has_header = true, f.timestamp_ms = v[i].ms;
+		CHECK_OK(ls_files_add(&all, &f, &e));
+	}
+	for (int64_t ms = 29; ms <= 60; ms++) {
+		struct ls_target t = { .before_ns = ms * 1000000 };
+
+		if (ms < 30) {
+			CHECK_RC(ls_plan_make(x.r, &all, &t, &p, NULL, &e),
+			    LS_ENOTFOUND);
+			continue;
+		}
+		CHECK_OK(ls_plan_make(x.r, &all, &t, &p, NULL, &e));
+		CHECK_EQ(p.txid, ms < 40 ? 3 : ms < 50 ? 4 : 5);
+		ls_plan_fini(&p);
+	}
 	ls_files_fini(&all);
 	fx_close(&x);
 }
