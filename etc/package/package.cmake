@@ -56,7 +56,7 @@ set(CPACK_DEBIAN_PACKAGE_CONTROL_EXTRA ${deb_dir}/conffiles
   ${deb_dir}/postinst ${deb_dir}/prerm ${deb_dir}/postrm)
 
 # Libraries that are loaded by name (base/dl.h) are not seen by shlibdeps.
-set(loaded libcurl.so.4 libcrypto.so.3 libmicrohttpd.so.12)
+set(loaded libcurl.so.4 libcrypto.so.3 libmicrohttpd.so.12 libzstd.so.1)
 set(CPACK_DEBIAN_PACKAGE_DEPENDS "")
 foreach(lib ${loaded})
   execute_process(OUTPUT_VARIABLE path OUTPUT_STRIP_TRAILING_WHITESPACE

@@ -216,7 +216,7 @@ class Debian(Case):
         control = call("dpkg-deb", "-f", self.new)
         self.assertNotRegex(control, r"Conflicts|Replaces|Breaks|Provides")
         for lib in ("libsqlite3-0", "libcurl", "libssl", "libmicrohttpd",
-                    "libisal2", "liblz4-1"):
+                    "libisal2", "liblz4-1", "libzstd1"):
             self.assertIn(lib, control)
 
     def test_install_upgrade_downgrade_remove_purge(self):
