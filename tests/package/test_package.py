@@ -16,7 +16,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "support"))
 import sandbox  # noqa: E402
 import tls  # noqa: E402
 from harness import Case, connect, main  # noqa: E402
-from proc import LONG, ROOT  # noqa: E402
+from proc import ROOT  # noqa: E402
 
 BUILD = Path(Case.bin).resolve().parent
 # One line a check in the scripts that run inside.
@@ -411,27 +411,6 @@ class Tarball(Case):
         self.data()
         self.round_trip(user="65532:65532", **env)
         self.assertEqual((self.root / "data/o.db").stat().st_uid, 65532)
-
-    def test_the_image_by_buildah(self):
-        """The recipe as it is, where LS_LONG may install buildah."""
-        if not LONG:
-            self.skipTest("buildah is installed with LS_LONG=1 only")
-        sandbox.need(self)
-        r = sandbox.run("/", f"""{PRELUDE}
-            export DEBIAN_FRONTEND=noninteractive
-            apt-get update -qq
-            apt-get install -y -qq --no-install-recommends buildah \\
-                >/tmp/apt 2>&1 || {{ cat /tmp/apt; exit 1; }}
-            b() {{ buildah --storage-driver vfs "$@"; }}
-            b bud --isolation chroot -t litestreamd \\
-                -f {ROOT}/etc/Containerfile {BUILD}
-            c=$(b from --pull-never localhost/litestreamd)
-            b run --isolation chroot "$c" -- /usr/local/bin/litestreamd version
-            chroot --userspec=65532:65532 "$(b mount "$c")" \\
-                /usr/local/bin/litestreamd version
-            """)
-        self.assertEqual(r.status, 0, r.out)
-        self.assertRegex(r.out, r"(?m)(^\d+\.\d+\.\d+\n){2}\Z")
 
 
 if __name__ == "__main__":

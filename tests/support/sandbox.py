@@ -106,8 +106,8 @@ def borrow(tree):
                  "etc/pip.conf"):
         src = Path("/") / part
         if src.is_dir():
-            shutil.copytree(src, tree / part, symlinks=True,
-                            dirs_exist_ok=True)
+            shutil.rmtree(tree / part, True)
+            shutil.copytree(src, tree / part, symlinks=True)
         elif src.exists():
             shutil.copy(src, tree / part)
     for p in Path("/etc/apt/apt.conf.d").glob("*"):
