@@ -10,6 +10,10 @@
  *     fit it any more is dropped, a miss. (test: damaged_page_is_a_miss)
  * (3) A PAGE IS NAMED BY THE FILE THAT IT CAME FROM, so old and new versions
  *     lie side by side and nothing is ever invalidated.
+ * (4) INTERIOR PAGES OF B-TREES STAY LONGER: every lookup comes by one of them,
+ *     and brings a block of leaves that nobody asked for. When its turn to go
+ *     comes such a page is passed over CHANCES times since it was last used.
+ *     (test: interior_pages_outlive_leaves)
  */
 #include "vfs/cache.h"
 
@@ -26,12 +30,16 @@ enum {
 	SLAB_MOST = 1 << 20,
 	SLABS = 4096,
 	LEAST = 16,
+	CHANCES = 32,
+	PASSED_OVER = 64, /* at most for one page that comes in */
 };
 
 struct slot {
 	uint32_t serial, pgno; /* serial 0: free */
 	uint32_t chain;	       /* next of the same hash */
 	uint32_t older, newer;
+	uint8_t chances;
+	bool interior;
 	uint64_t crc;
 	uint8_t *data;
 };
@@ -272,6 +280,7 @@ ls_cache_get(struct ls_cache *c, uint32_t serial, uint32_t pgno, size_t off,
 			memcpy(out, s->data + off, n);
 			lru_out(c, i);
 			lru_in(c, i);
+			s->chances = CHANCES;
 			hit = true;
 		}
 	}
@@ -292,6 +301,34 @@ ls_cache_has(struct ls_cache *c, uint32_t serial, uint32_t pgno)
 	return hit;
 }
 
+/* By the type of a B-tree page: 2 and 5 are interior (SQLite file format 1.6).
+ * Page 1 begins with the header of the file. Another kind of page may look
+ * like it; then it stays a little longer. */
+static bool
+is_interior(uint32_t pgno, const uint8_t *data)
+{
+	uint8_t type = data[pgno == 1 ? 100 : 0];
+
+	return type == 2 || type == 5;
+}
+
+/* Whose turn it is to go; NONE: there are no slots. (4) */
+static uint32_t
+victim(struct ls_cache *c)
+{
+	for (int i = 0; i < PASSED_OVER && c->oldest != NONE; i++) {
+		struct slot *s = &c->v[c->oldest];
+		uint32_t at = c->oldest;
+
+		if (s->serial == 0 || !s->interior || s->chances == 0)
+			break;
+		s->chances--;
+		lru_out(c, at);
+		lru_in(c, at);
+	}
+	return c->oldest;
+}
+
 void
 ls_cache_put(
     struct ls_cache *c, uint32_t serial, uint32_t pgno, const uint8_t *data)
@@ -304,7 +341,7 @@ ls_cache_put(
 		goto out;
 	if (c->used == c->n)
 		grow(c);
-	if ((i = c->oldest) == NONE)
+	if ((i = victim(c)) == NONE)
 		goto out;
 	if (c->v[i].serial != 0)
 		chain_out(c, i);
@@ -314,6 +351,8 @@ ls_cache_put(
 	c->v[i].serial = serial;
 	c->v[i].pgno = pgno;
 	c->v[i].crc = crc;
+	c->v[i].interior = is_interior(pgno, data);
+	c->v[i].chances = CHANCES;
 	memcpy(c->v[i].data, data, c->page_size);
 	chain_in(c, i);
 	lru_in(c, i);

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """The long ones: readers over a daemon that compacts and prunes, readers behind
 a network that fails, and the past against restore. LS_LONG=1 takes 30 minutes,
-10 minutes and 100 times; else a twentieth or less."""
+10 minutes and 100 times; else a small part of that."""
 import bisect
 import json
 import os
@@ -112,7 +112,7 @@ class Churn(LongCase):
         for p in ps:
             self.assertEqual(p.stdout.readline(), "started\n")
         pruned = {k for k, _ in self.s3.list(self.bucket, "p/0000/")}
-        stored = self.write(c, d, time.monotonic() + (1800 if LONG else 30),
+        stored = self.write(c, d, time.monotonic() + (1800 if LONG else 20),
                             ps)
         left = {k for k, _ in self.s3.list(self.bucket, "p/0000/")}
         self.assertEqual(pruned & left, set())
@@ -121,7 +121,7 @@ class Churn(LongCase):
         self.assertLessEqual(set(errors), {"SQLITE_BUSY"})
         for kind, g in zip(kinds, got):
             late = self.staleness(stored, [s for x in g["seen"] for s in x])
-            self.assertGreater(len(late), 50)
+            self.assertGreater(len(late), 20)
             print(f"{str(list(kind)):34} staleness p50 "
                   f"{late[len(late) // 2]:.3f} p99 "
                   f"{late[len(late) * 99 // 100]:.3f} max {late[-1]:.3f} s "
@@ -178,7 +178,7 @@ class Faults(LongCase):
                          {"hydrate": 1, "cache_size": "1MB"})]
         for p in ps:
             self.assertEqual(p.stdout.readline(), "started\n")
-        until, w = time.monotonic() + (600 if LONG else 12), 0
+        until, w = time.monotonic() + (600 if LONG else 8), 0
         while time.monotonic() < until and all(p.poll() is None for p in ps):
             w += 1
             c.execute("BEGIN")
@@ -208,10 +208,10 @@ class Travel(LongCase):
         d = self.daemon({self.db: self.url}, env=self.s3.env(), top={
             "levels": [{"interval": "1s"}, {"interval": "5s"}]}).start()
         r, times = random.Random(9), []
-        for i in range(300 if LONG else 60):
+        for i in range(300 if LONG else 30):
             c.execute("INSERT INTO t VALUES(?,0,randomblob(400))", (i,))
             c.execute("UPDATE t SET v=v+1 WHERE id%5=?", (i % 5,))
-            if i % 40 == 39:
+            if i % 20 == 19:
                 c.execute("DELETE FROM t WHERE id%3=0")
                 c.execute("VACUUM")
             d.sync()

@@ -14,7 +14,8 @@ static void
 fill(uint8_t *p, uint32_t serial, uint32_t pgno)
 {
 	memset(p, (int)(serial * 31 + pgno), 1024);
-	memcpy(p, &pgno, sizeof pgno);
+	memcpy(p + 4, &pgno, sizeof pgno);
+	p[0] = 13; /* a leaf */
 }
 
 TEST(cache_is_bounded_and_keeps_the_latest)
@@ -60,6 +61,52 @@ TEST(cache_spares_what_is_used)
 		fill(page, 1, p);
 		ls_cache_put(c, 1, p, page);
 		CHECK(ls_cache_get(c, 1, 1, 0, 1024, got));
+	}
+	ls_cache_unref(c);
+}
+
+/* How many of the interior pages 1..50 are there still. */
+static uint32_t
+interior_left(struct ls_cache *c)
+{
+	uint32_t n = 0;
+
+	for (uint32_t p = 1; p <= 50; p++)
+		n += ls_cache_has(c, 1, p);
+	return n;
+}
+
+TEST(interior_pages_outlive_leaves)
+{
+	struct ls_cache *c = NULL;
+	struct ls_err e = { 0 };
+	uint8_t page[1024], got[1024];
+	uint32_t room, p;
+
+	CHECK_OK(ls_cache_new(1024, 300 << 10, &c, &e));
+	room = ls_cache_room(c);
+	for (p = 1; p <= 50; p++) {
+		fill(page, 1, p);
+		page[p == 1 ? 100 : 0] = p % 2 ? 2 : 5;
+		ls_cache_put(c, 1, p, page);
+	}
+	fill(page, 1, 1), page[0] = 13;
+	for (p = 51; p < 51 + 4 * room; p++)
+		ls_cache_put(c, 1, p, page);
+	CHECK_EQ(interior_left(c), 50);
+	CHECK(ls_cache_get(c, 1, 7, 0, 1024, got));
+	CHECK(got[0] == 2);
+	/* Not for ever, unless they are used. */
+	for (; p < 51 + 40 * room; p++) {
+		ls_cache_put(c, 1, p, page);
+		CHECK(ls_cache_get(c, 1, 8, 0, 1024, got));
+	}
+	CHECK_EQ(interior_left(c), 1);
+	/* And a cache of nothing else still takes the next one. */
+	page[0] = 5;
+	for (uint32_t end = p + 3 * room; p < end; p++) {
+		ls_cache_put(c, 1, p, page);
+		CHECK(ls_cache_has(c, 1, p));
 	}
 	ls_cache_unref(c);
 }
