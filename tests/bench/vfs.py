@@ -6,7 +6,8 @@ files in one S3 store, read through a proxy that adds a round trip.
 Rows: open (to the first row), points (1,000 cold point reads by rowid), scan (a
 cold full scan), hydrate (until all pages are local). Each at 0, 5 and 20 ms. The
 proxy adds the round trip once a request on a kept-alive connection, and once
-more a new connection. --slow also runs what takes upstream minutes. S3 is MinIO
+more a new connection. "ours+disk" has a disk cache that is empty, "again" is a
+second process with that cache. --slow also runs what takes upstream minutes. S3 is MinIO
 where it is installed, else Ceph RGW. Prints seconds, requests, bytes and peak
 RSS of a fresh process; asserts nothing. LS_UPSTREAM_VFS names upstream's
 extension (pip install litestream-vfs==0.5.17).
@@ -123,7 +124,7 @@ def main():
     p.add_argument("--limit", type=int, default=900)
     p.add_argument("--build", default=str(ROOT / "build"))
     p.add_argument("--latency", default="0,5,20")
-    p.add_argument("--peers", default="ours,ours+128MB,upstream")
+    p.add_argument("--peers", default="ours,ours+128MB,ours+disk,again,upstream")
     p.add_argument("rows", nargs="*", default=list(ROWS))
     a = p.parse_args()
     server = servers.Minio() if servers.Minio.binary() else servers.Ceph()
@@ -132,10 +133,13 @@ def main():
     s3.make_bucket("bench")
     exts = {"ours": f"{a.build}/litestream-vfs.so",
             "ours+128MB": f"{a.build}/litestream-vfs.so",
+            "ours+disk": f"{a.build}/litestream-vfs.so",
+            "again": f"{a.build}/litestream-vfs.so",
             "upstream": os.environ.get("LS_UPSTREAM_VFS")}
     mb = 20 if a.quick else a.mb
     print(f"{'row':8}{'ms':>4} {'who':12}{'s':>9}{'req':>7}{'MB':>8}"
           f"{'RSS MB':>8}{'CPU s':>7}", flush=True)
+    disk = tempfile.TemporaryDirectory(prefix="ls-bench-")
     try:
         with tempfile.TemporaryDirectory(prefix="ls-bench-") as tmp:
             build(f"{a.build}/litestreamd", s3.url("bench", "vfs"), s3.env(),
@@ -146,8 +150,12 @@ def main():
                     if not exts[who] or (who == "upstream" and not a.slow and
                                          row == "scan" and ms):
                         continue
-                    more = {"LITESTREAM_CACHE_SIZE": "128MB"} \
-                        if "+" in who else {}
+                    more = {}
+                    if "MB" in who:
+                        more["LITESTREAM_CACHE_SIZE"] = "128MB"
+                    elif who in ("ours+disk", "again"):
+                        more["LITESTREAM_CACHE_PATH"] = \
+                            f"{disk.name}/{row}{ms}"
                     if more and row in ("open", "hydrate"):
                         continue
                     g = measure(a, row, exts[who], lambda port: s3.url(
@@ -161,6 +169,7 @@ def main():
                           flush=True)
     finally:
         server.stop()
+        disk.cleanup()
 
 
 if __name__ == "__main__":
