@@ -450,8 +450,9 @@ replay_locked(struct ls_own *w, struct ls_jfound *f, struct ls_ver *stored,
 				f->sealed = 0;
 		}
 	}
-	if (rc == LS_OK && done != 0)
-		rc = ls_journal_done(w->j, done, &base, e);
+	if (rc == LS_OK && done != 0 &&
+	    (rc = ls_journal_done(w->j, done, &base, e)) == LS_OK)
+		w->jbase = base;
 	if (ls_push_has_file(w, stored->txid + 1))
 		w->sealed = f->sealed;
 	if (rc == LS_OK && w->first != NULL)
@@ -511,6 +512,7 @@ attach(struct ls_own *w, struct ls_err *e)
 		return rc;
 	ls_vdb_lock(w->d);
 	w->j = j;
+	w->jbase = f.base;
 	ls_vdb_unlock(w->d);
 	if (f.n > 0)
 		rc = replay(w, &f, e);
@@ -736,6 +738,28 @@ ls_own_release(struct ls_own *w, const void *who)
 
 /* ---- phases ---------------------------------------------------------------*/
 
+/* The file must say what the next transaction is made on: others may have
+ * written since its last note. */
+static enum ls_rc
+name_base(struct ls_own *w, const struct ls_jbase *base, struct ls_err *e)
+{
+	const struct ls_jbase *was = &w->jbase;
+	enum ls_rc rc;
+
+	if (ls_journal_file(w->j) == NULL)
+		rc = ls_journal_begin(w->j, base, NULL, 0, e);
+	else if (w->first != NULL ||
+		 (was->txid == base->txid && was->lineage == base->lineage &&
+		     was->timestamp_ms == base->timestamp_ms &&
+		     was->commit == base->commit))
+		return LS_OK;
+	else
+		rc = ls_journal_done(w->j, w->seq, base, e);
+	if (rc == LS_OK)
+		w->jbase = *base;
+	return rc;
+}
+
 static enum ls_rc
 prepare_locked(struct ls_own *w, const struct ls_own_txn *t, struct ls_rec *r,
     struct ls_err *e)
@@ -750,8 +774,7 @@ prepare_locked(struct ls_own *w, const struct ls_own_txn *t, struct ls_rec *r,
 		return rc;
 	if (!is_newest(w, t->base))
 		return changed(e);
-	if (ls_journal_file(w->j) == NULL &&
-	    (rc = ls_journal_begin(w->j, &base, NULL, 0, e)) != LS_OK)
+	if ((rc = name_base(w, &base, e)) != LS_OK)
 		return rc;
 	rc = ls_journal_append(w->j, &r->j, t->super, t->page, t->arg, e);
 	if (rc != LS_OK)

@@ -563,6 +563,7 @@ note_stored(
 	w->n.pushes++;
 	w->n.pushed_bytes += v->tip.size;
 	rc = ls_journal_done(w->j, b->seq, &base, &mine);
+	w->jbase = base;
 	if (rc == LS_OK && ls_journal_size(w->j) > ROTATE_BYTES &&
 	    w->n.pending_bytes < ls_journal_size(w->j) / 4)
 		rc = rotate(w, &base, &mine);

@@ -74,7 +74,7 @@ reader_start(struct ls_reader *r, const struct ls_vfs_opts *o, struct ls_err *e)
 	if (rc == LS_OK && o->hydrate)
 		rc = ls_vdb_hydrate_start(r->d, o->hydrate_path, e);
 	if (rc == LS_OK && o->write)
-		rc = ls_reader_set_write(r, true, e);
+		rc = ls_write_enable(r, e);
 	return rc;
 }
 

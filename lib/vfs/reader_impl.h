@@ -53,6 +53,8 @@ void ls_reader_show_header(
 /* As ls_reader_read while something was written. */
 enum ls_rc ls_write_read(struct ls_reader *r, uint8_t *buf, size_t n,
     uint64_t off, struct ls_err *e) LS_MUST_CHECK;
+/* Let this connection write. */
+enum ls_rc ls_write_enable(struct ls_reader *r, struct ls_err *e) LS_MUST_CHECK;
 /* Give up what is not committed, and the slot. */
 void ls_write_end(struct ls_reader *r);
 

@@ -33,6 +33,17 @@ enum { DIRTY_MEMORY = 16 << 20 };
 /* ---- on and off -----------------------------------------------------------*/
 
 enum ls_rc
+ls_write_enable(struct ls_reader *r, struct ls_err *e)
+{
+	enum ls_rc rc = ls_vdb_follow(r->d, r->poll_ns, true, e);
+
+	if (rc == LS_OK)
+		rc = ls_vdb_write(r->d, &r->write_opts, e);
+	r->may_write = rc == LS_OK;
+	return rc;
+}
+
+enum ls_rc
 ls_reader_set_write(struct ls_reader *r, bool on, struct ls_err *e)
 {
 	struct ls_own *own;
@@ -47,11 +58,10 @@ ls_reader_set_write(struct ls_reader *r, bool on, struct ls_err *e)
 	if (!on && r->may_write && own != NULL &&
 	    (rc = ls_own_push(own, NULL, NULL, e)) != LS_OK)
 		return rc;
-	if (on && (rc = ls_vdb_follow(r->d, r->poll_ns, true, e)) == LS_OK &&
-	    (rc = ls_vdb_write(r->d, &r->write_opts, e)) == LS_OK)
+	if (!on)
+		r->may_write = false;
+	else if ((rc = ls_write_enable(r, e)) == LS_OK)
 		rc = ls_own_forgive(ls_vdb_own(r->d), e);
-	if (rc == LS_OK)
-		r->may_write = on;
 	return rc;
 }
 

@@ -354,7 +354,22 @@ TEST(stored_header_is_honest)
 	fx_close(&x);
 }
 
-/* A process that commits `marks`, pushes the first, and dies. */
+static void
+store_away(void)
+{
+	CHECK(rename(T("rep"), T("away")) == 0);
+	test_write_file(T("rep"), "", 0);
+}
+
+static void
+store_back(void)
+{
+	CHECK(unlink(T("rep")) == 0);
+	CHECK(rename(T("away"), T("rep")) == 0);
+}
+
+/* A process that commits `marks`, pushes the first (unless that is '-': then
+ * the store is away), and dies. */
 static void
 crashed(const char *marks)
 {
@@ -366,9 +381,12 @@ crashed(const char *marks)
 		struct ls_err e = { 0 };
 		struct ls_reader *r = NULL;
 
-		if (try_writer(&r, 3600 * LS_SEC, &e) != LS_OK ||
-		    try_txn(r, 5, (uint8_t)marks[0], &e) != LS_OK ||
-		    ls_own_push(own(r), NULL, NULL, &e) != LS_OK)
+		if (try_writer(&r, 3600 * LS_SEC, &e) != LS_OK)
+			_exit(1);
+		if (*marks == '-')
+			store_away();
+		else if (try_txn(r, 5, (uint8_t)marks[0], &e) != LS_OK ||
+			 ls_own_push(own(r), NULL, NULL, &e) != LS_OK)
 			_exit(1);
 		for (const char *m = marks + 1; *m; m++)
 			if (try_txn(r, 5, (uint8_t)*m, &e) != LS_OK)
@@ -410,10 +428,36 @@ TEST(replay_only_onto_its_base)
 	ls_reader_close(r);
 }
 
+/* The buffer's file outlives its transactions; others write; its next ones are
+ * made on another state than it was begun on. */
+TEST(the_buffer_names_the_base_of_each_transaction)
+{
+	struct fx x;
+	struct ls_reader *r;
+
+	crashed("a"); /* all is stored, the file stays */
+	CHECK(ls_exists(T("buf")));
+	test_seed(34);
+	fx_open(&x, PS);
+	x.lineage = 0;
+	fx_commit_to(&x, 5);
+	fx_commit_to(&x, 5);
+	fx_put(&x, 0, 2, 2);
+	fx_close(&x);
+	crashed("-cd");
+	store_back();
+	r = writer();
+	see(r, 5, 'd');
+	CHECK_EQ(kit_txid(r), 2);
+	CHECK_EQ(push(r), 3);
+	ls_reader_close(r);
+	CHECK(!kept_aside());
+}
+
 TEST(loser_is_told_and_keeps_its_buffer)
 {
 	struct fx x;
-	struct ls_reader *r = writer();
+	struct ls_reader *r = writer(), *s;
 	struct ls_err e = { 0 };
 
 	txn(r, 5, 'a');
@@ -433,6 +477,9 @@ TEST(loser_is_told_and_keeps_its_buffer)
 	see(r, 5, 'a');
 	CHECK_RC(try_txn(r, 5, 'c', &e), LS_EFENCED);
 	CHECK(strstr(e.msg, "0000000000000002") != NULL);
+	s = writer(); /* another connection does not change that */
+	CHECK_RC(try_txn(s, 5, 'c', &e), LS_EFENCED);
+	ls_reader_close(s);
 	/* The other's file is gone, the user knows: on we go. */
 	kit_prune(0, 2, 2);
 	CHECK_OK(ls_reader_set_write(r, true, &e));
@@ -451,8 +498,7 @@ TEST(a_store_that_is_away_turns_writes_away_in_the_end)
 
 	txn(r, 5, 'a');
 	CHECK_EQ(push(r), 1);
-	CHECK(rename(T("rep"), T("away")) == 0);
-	test_write_file(T("rep"), "", 0);
+	store_away();
 	txn(r, 5, 'b');
 	CHECK(ls_own_push(own(r), NULL, NULL, &e) != LS_OK);
 	for (int i = 0; i < 200 && rc == LS_OK; i++)
@@ -460,18 +506,15 @@ TEST(a_store_that_is_away_turns_writes_away_in_the_end)
 	CHECK_RC(rc, LS_ENOSPC); /* the bound of the buffer */
 	CHECK(strstr(e.msg, "buf") != NULL);
 	see(r, 5, 'b');
-	CHECK(unlink(T("rep")) == 0);
-	CHECK(rename(T("away"), T("rep")) == 0);
+	store_back();
 	CHECK_EQ(push(r), 3); /* what was sealed, and the rest */
 	txn(r, 5, 'c');
 	/* Too long is too much as well. */
-	CHECK(rename(T("rep"), T("away")) == 0);
-	test_write_file(T("rep"), "", 0);
+	store_away();
 	CHECK(ls_own_push(own(r), NULL, NULL, &e) != LS_OK);
 	fault_clock((int64_t)(3600 * LS_SEC));
 	CHECK_RC(try_txn(r, 5, 'd', &e), LS_ETIMEOUT);
-	CHECK(unlink(T("rep")) == 0);
-	CHECK(rename(T("away"), T("rep")) == 0);
+	store_back();
 	fault_clock(0);
 	CHECK_EQ(push(r), 4);
 	ls_reader_close(r);
