@@ -20,6 +20,11 @@
  *     every tenth time that it is empty: an idle writer's last level-0 files
  *     may have been merged and expired unseen. (test: follow_finds_merged)
  * (5) MEMORY is bounded by FILES_AT_ONCE blocks of files.
+ * (6) WHO WRITES WHILE WE ARE AWAY IS NOTICED. The mark has the modification
+ *     time of the copy as we left it; its content is upstream's and has no room
+ *     for more. Another time means a writer, or a crash of ours before the mark
+ *     was made: the copy is then compared with the newest state as in (3).
+ *     (tests: follow_notices_a_stranger_while_away, follow_resumes)
  * Not here: the writing (follow_apply.c), the first restore (restore.c).
  */
 #include "replica/follow.h"
@@ -56,24 +61,57 @@ struct ls_follower {
 	uint64_t txid;
 	uint64_t lineage; /* 0: not known yet */
 	struct ls_apply_mark mark;
+	bool touched;	    /* the copy is not as we left it (6) */
 	unsigned idle;	    /* empty listings of level 0 in a row */
 	uint64_t looked_ns; /* boot_ns of the last listing; 0: none */
 };
 
 /* ---- the mark -------------------------------------------------------------*/
 
+/* (6) Give the mark the time of the copy. Best effort: without it the copy is
+ * compared once more than it need be. */
+static void
+stamp(const struct ls_follower *f, const char *copy)
+{
+	struct timespec ts[2];
+	struct stat st;
+	int fd = -1;
+
+	if (ls_sys->stat(copy, &st) != 0 ||
+	    ls_open(f->mark_path, O_RDONLY, 0, &fd, NULL) != LS_OK)
+		return;
+	ts[0] = ts[1] = st.st_mtim;
+	(void)ls_sys->futimens(fd, ts);
+	(void)ls_sys->close(fd);
+}
+
+/* copy: what lies at, or will become, the output. */
 static enum ls_rc
-save_mark(struct ls_follower *f, uint64_t txid, struct ls_err *e)
+save_mark(
+    struct ls_follower *f, const char *copy, uint64_t txid, struct ls_err *e)
 {
 	char text[LS_TXID_TEXT + 1];
 	enum ls_rc rc;
 
 	ls_txid_text(txid, text);
 	memcpy(text + 16, "\n", 2);
-	if ((rc = ls_publish(f->mark_path, LS_SPAN(text, 17), 0644, e)) ==
-	    LS_OK)
+	rc = ls_publish(f->mark_path, LS_SPAN(text, 17), 0644, e);
+	if (rc == LS_OK) {
 		f->txid = txid;
+		stamp(f, copy);
+	}
 	return rc;
+}
+
+static bool
+is_touched(const struct ls_follower *f)
+{
+	struct stat a, b;
+
+	return ls_sys->stat(f->output, &a) != 0 ||
+	       ls_sys->stat(f->mark_path, &b) != 0 ||
+	       a.st_mtim.tv_sec != b.st_mtim.tv_sec ||
+	       a.st_mtim.tv_nsec != b.st_mtim.tv_nsec;
 }
 
 static enum ls_rc
@@ -212,15 +250,21 @@ begin_anew(struct ls_follower *f, const struct ls_files *all,
 
 	if (rc != LS_OK)
 		return ls_err_wrap(e, rc, "%s", why->msg);
-	ls_warn("follow: nothing stored continues the copy, restoring the "
-		"newest state",
+	ls_warn(f->touched
+		    ? "follow: the copy is not as it was left, comparing "
+		      "it with the newest state"
+		    : "follow: nothing stored continues the copy, "
+		      "restoring the newest state",
 	    LS_ATTRS(LS_T("txid", f->txid), LS_T("newest", plan.txid),
 		LS_S("output", f->output), LS_S("reason", why->msg)));
 	rc = restore_beside(f, &plan, &path, &got, c, e);
 	if (rc == LS_OK) {
 		rc = apply_file_beside_readers(f, path, &got, c, e);
-		if (rc == LS_OK && (rc = save_mark(f, got.txid, e)) == LS_OK)
+		if (rc == LS_OK &&
+		    (rc = save_mark(f, f->output, got.txid, e)) == LS_OK) {
+			f->touched = false;
 			adopt_lineage(f, &plan, c);
+		}
 		(void)ls_sys->unlink(path);
 	}
 	ls_free(path);
@@ -375,7 +419,8 @@ apply_some(struct ls_follower *f, const struct ls_file *v, size_t n,
 		rc = ls_follow_apply(f->output, &src, &f->mark, c, e);
 	}
 	(void)ls_sys->close(s.fd);
-	if (rc != LS_OK || (rc = save_mark(f, h.max_txid, e)) != LS_OK)
+	if (rc != LS_OK ||
+	    (rc = save_mark(f, f->output, h.max_txid, e)) != LS_OK)
 		return rc;
 	f->lineage = lineage;
 	ls_debug("follow: applied",
@@ -518,7 +563,10 @@ ls_follow_step(struct ls_follower *f, const struct ls_call *c, struct ls_err *e)
 	if (rc == LS_ENOTFOUND || rc == LS_ECHANGED || needs_base(rc) ||
 	    (rc == LS_OK && !settled)) {
 		rc = look_at_all(f, &plan, &all, c, &why);
-		if (rc == LS_OK)
+		if (rc == LS_OK && f->touched)
+			rc = ls_err_set(&why, LS_EGAP,
+			    "%s was written to since it was marked", f->output);
+		else if (rc == LS_OK)
 			rc = apply_plan(f, &plan, c, &why);
 		if (needs_base(rc)) {
 			struct ls_err reason = why;
@@ -569,7 +617,7 @@ restore_first(struct ls_follower *f, const struct ls_call *c, struct ls_err *e)
 		goto out;
 	if ((rc = drop_beside(f->output, e)) == LS_OK &&
 	    (rc = ls_follow_settle(path, &f->mark, e)) == LS_OK &&
-	    (rc = save_mark(f, got.txid, e)) == LS_OK)
+	    (rc = save_mark(f, path, got.txid, e)) == LS_OK)
 		rc = ls_output_publish(path, f->output, e);
 	if (rc != LS_OK)
 		(void)ls_sys->unlink(path);
@@ -587,8 +635,10 @@ go_on(struct ls_follower *f, struct ls_err *e)
 {
 	enum ls_rc rc;
 
-	if ((rc = load_mark(f, e)) != LS_OK ||
-	    (rc = ls_follow_recover(f->output, e)) != LS_OK)
+	if ((rc = load_mark(f, e)) != LS_OK)
+		return rc;
+	f->touched = is_touched(f);
+	if ((rc = ls_follow_recover(f->output, e)) != LS_OK)
 		return rc;
 	ls_info("resuming follow mode from crash recovery",
 	    LS_ATTRS(LS_S("replica", ls_store_type(ls_replica_store(f->r))),

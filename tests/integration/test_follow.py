@@ -124,8 +124,10 @@ class Follow(Case):
         return self.log.read_text(errors="replace")
 
     def at(self):
-        """The copy's TXID; its first mark is there before the copy is."""
-        return int(self.mark.read_text(), 16) if self.copy.exists() else 0
+        """The copy's TXID; our first mark is there before the copy is, and
+        upstream's comes after it."""
+        there = self.copy.exists() and self.mark.exists()
+        return int(self.mark.read_text(), 16) if there else 0
 
     def reach(self, txid, timeout=30):
         def there():
@@ -427,6 +429,22 @@ class Follow(Case):
 
     def test_a_stranger_writes_to_the_copy(self):
         self.stranger(2)
+
+    def test_a_stranger_writes_while_nobody_follows(self):
+        self.follow()
+        self.src.step()
+        self.reach(self.d.sync())
+        self.end()
+        c = sqlite3.connect(self.copy, isolation_level=None)
+        c.execute("DELETE FROM a")
+        c.close()
+        self.follow()
+        wait_until(lambda: "is not as it was left" in self.text(), 30,
+                   "word about the stranger")
+        self.src.step()
+        self.reach(self.d.sync())
+        self.end()
+        self.assert_copy()
 
     def test_upstreams_copy_is_taken_over(self):
         """Both programs' -txid files are the same; one goes on where the

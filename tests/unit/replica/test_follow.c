@@ -142,6 +142,41 @@ TEST(follow_resumes)
 	end(&k);
 }
 
+/* A write while nobody follows is found by the file's time, and mended; at the
+ * same time there is no reason to read everything again. */
+TEST(follow_notices_a_stranger_while_away)
+{
+	for (int noticed = 0; noticed < 2; noticed++) {
+		struct ls_err e = { 0 };
+		struct timespec ts[2];
+		struct stat st;
+		struct ls_span was;
+		uint8_t *p;
+		struct kit k;
+
+		begin(&k, 3);
+		open_follower(&k);
+		ls_follow_free(k.f);
+		CHECK(stat(T("copy"), &st) == 0);
+		was = test_read_file(T("copy"));
+		CHECK((p = malloc(was.n)) != NULL);
+		memcpy(p, was.p, was.n);
+		p[was.n - 1] ^= 1;
+		test_write_file(T("copy"), p, was.n);
+		free(p);
+		ts[0] = ts[1] = st.st_mtim;
+		ts[1].tv_sec += noticed;
+		CHECK(utimensat(AT_FDCWD, T("copy"), ts, 0) == 0);
+		open_follower(&k);
+		CHECK_OK(ls_follow_step(k.f, NULL, &e));
+		CHECK(copy_is(&k, 3) == (noticed == 1) && mark_is(3));
+		end(&k);
+		CHECK_OK(ls_remove_tree(T("copy"), &e));
+		CHECK_OK(ls_remove_tree(T("copy-txid"), &e));
+		CHECK_OK(ls_remove_tree(T("rep"), &e));
+	}
+}
+
 TEST(follow_needs_a_mark)
 {
 	struct ls_err e = { 0 };
