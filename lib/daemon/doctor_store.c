@@ -20,7 +20,7 @@
 #include <unistd.h>
 
 /* As long as a first answer and a whole request may take. */
-#define FIRST (5 * LS_SEC)
+#define FIRST (10 * LS_SEC)
 #define EACH  (60 * LS_SEC)
 /* Requests are refused at 15 minutes; fencing wants less (design 4). */
 #define SKEW_WARN ((int64_t)(30 * LS_SEC))
