@@ -10,6 +10,7 @@
  *     (test: credentials_container_plain_http)
  * (2) A MACHINE THAT IS NO INSTANCE LOSES A SECOND AT MOST, not minutes: then
  *     the address of the metadata service does not answer.
+ *     (test: credentials_no_instance_answers)
  */
 #include "base/bytes.h"
 #include "base/file.h"

@@ -309,6 +309,20 @@ TEST(credentials_instance_role)
 	done(h);
 }
 
+/* Something listens there and never answers: given up, said plainly. */
+TEST(credentials_no_instance_answers)
+{
+	static const struct httpd_step steps[] = { { "PUT", "/latest/api/token",
+	    .act = HTTPD_STALL } };
+	struct httpd *h = instance(steps, 1);
+	struct ls_creds c;
+	struct ls_err e = { 0 };
+
+	CHECK_RC(ask(NULL, &c, &e), LS_EDENIED);
+	CHECK(strstr(e.msg, "no credentials for s3") != NULL);
+	done(h);
+}
+
 /* ---- the cache -------------------------------------------------------------*/
 
 enum { THREADS = 8 };
