@@ -14,6 +14,7 @@
 #include <sqlite3.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/prctl.h>
 
 static void
 usage(void)
@@ -69,6 +70,19 @@ configure_sqlite(void)
 	       sqlite3_config(SQLITE_CONFIG_MEMSTATUS, 0) == SQLITE_OK;
 }
 
+/* Keys lie in memory: in the environment, in settings, in what libcurl sends. So
+ * no core file is written, and other processes of this user can read neither
+ * memory nor environment. What we start (-exec) is not concerned: an exec sets
+ * this back. (test: integration.leaks) */
+static void
+keep_memory_to_ourselves(void)
+{
+	const char *core = getenv("LITESTREAMD_COREDUMP");
+
+	if (core == NULL || strcmp(core, "1") != 0)
+		(void)prctl(PR_SET_DUMPABLE, 0);
+}
+
 static int
 dispatch(int argc, char **argv)
 {
@@ -94,6 +108,7 @@ main(int argc, char **argv)
 	if (argc > 0 && argv[0][0] != '\0')
 		cli_prog = ls_basename(argv[0]);
 	(void)signal(SIGPIPE, SIG_IGN);
+	keep_memory_to_ourselves();
 	alias_environment();
 	/* Lists go to stdout, so records do not; replicate and restore, whose
 	 * output is their log, move it. */

@@ -5,7 +5,7 @@
  * stopped was in sync within the interval, and there is one. That is: it is
  * there, not fenced, and no commit waits for an interval. One that is idle asks
  * the store nothing and is in sync all the same.
- * (test: integration.heartbeat)
+ * (test: test_heartbeat)
  */
 #include "daemon/heartbeat.h"
 

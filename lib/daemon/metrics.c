@@ -2,13 +2,13 @@
  *
  * (1) ONE ROW A METRIC. A metric's lines stand together (the text format asks
  *     for it), so the databases are walked once a row, a few at a time.
- *     (test: promtool finds nothing, integration.metrics)
+ *     (tests: test_watching.parse, test_promtool_finds_nothing)
  * (2) THE DAEMON IS NOT HELD UP: d->mu is taken for PIECE databases at a time,
  *     and for nothing but writing their lines into memory.
  * (3) A SERIES APPEARS ONCE. Walking is by number, so what comes and goes
  *     meanwhile is met once or not at all. Where a label is only the base name,
  *     which several databases may share, they are added up.
- *     (test: metrics_of_databases_of_one_name)
+ *     (test: test_databases_of_one_name)
  * (4) IT TELLS WHAT IS KNOWN: a value that was never learnt has no series.
  * Not here: the counting (tally.h and the steps), serving it (site.c).
  */

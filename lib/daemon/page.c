@@ -1,7 +1,7 @@
 /* page.c -- the status page. See page.h.
  *
- * (1) EVERY TEXT IS ESCAPED, whoever it is from (text.h). (test:
- *     page_escapes_names)
+ * (1) EVERY TEXT IS ESCAPED, whoever it is from (text.h). (tests:
+ *     html_is_escaped, integration.watching)
  * (2) A PLACE IS SHOWN AS LOGS SHOW IT (ls_place_text): keys, tokens and the
  *     query of a URL are not in it. (test: integration.secrets)
  * (3) PIECE BY PIECE, as metrics are (metrics.c (2), (3)). Those in trouble

@@ -2,7 +2,7 @@
  *
  * (1) BOUNDED: so many connections, so much of a body, one piece of an answer
  *     in memory, and a client that is silent is hung up on. (tests:
- *     web_body_is_bounded, web_streams_piece_by_piece)
+ *     integration.hostile, integration.watching)
  */
 #include "daemon/web.h"
 

@@ -7,7 +7,9 @@
  * (2) NO OUTCOME IS GUESSED. When an attempt's answer was lost, a later "it
  *     exists already" may be our own: that is LS_EAGAIN, for the caller to
  *     settle. (test: s3_lost_answer_then_412_is_ambiguous)
- * (3) A REDIRECT TO A REGION AND A REFRESH OF CREDENTIALS HAPPEN ONCE per
+ * (3) NO SECRET COMES BACK in the message of a server that says what it was
+ *     sent. (test: integration.leaks)
+ * (4) A REDIRECT TO A REGION AND A REFRESH OF CREDENTIALS HAPPEN ONCE per
  *     call, so that two servers that disagree cannot make a loop.
  */
 #include "store/s3.h"
@@ -275,6 +277,28 @@ ls_store_clock(struct ls_store *st, int64_t *ahead_ns)
 	return true;
 }
 
+/* A server that says what it was sent must not bring a secret into our log. */
+static void
+hide(struct ls_buf *b, const char *secret)
+{
+	size_t n = secret != NULL ? strlen(secret) : 0;
+	uint8_t *at = b->p, *end = b->p + b->n;
+
+	while (n > 0 && at < end &&
+	       (at = memmem(at, (size_t)(end - at), secret, n)) != NULL) {
+		memset(at, '*', n);
+		at += n;
+	}
+}
+
+static void
+hide_all(const struct ls_store *st, const struct attempt *a, struct ls_buf *b)
+{
+	hide(b, a->creds.secret);
+	hide(b, a->creds.token);
+	hide(b, st->place.sse_key);
+}
+
 static struct ls_s3_verdict
 attempt(struct ls_store *st, struct ls_s3_req *q, struct ls_http_resp *r,
     char region[static 64], const struct ls_call *c, struct ls_err *e)
@@ -298,9 +322,11 @@ attempt(struct ls_store *st, struct ls_s3_req *q, struct ls_http_resp *r,
 	if (rc != LS_OK) {
 		v = no_answer(r, rc);
 	} else if (r->status / 100 != 2) {
+		hide_all(st, &a, &r->error);
 		ls_s3_error_parse(ls_buf_span(&r->error), &x);
 		v = ls_s3_judge(st, q, r, &x, region, e);
 	} else if (q->error_in_200 && q->out != NULL) {
+		hide_all(st, &a, q->out);
 		ls_s3_error_parse(ls_buf_span(q->out), &x);
 		if (x.code[0] != '\0')
 			v = ls_s3_judge(st, q, r, &x, region, e);
