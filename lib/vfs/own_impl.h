@@ -28,7 +28,7 @@ struct ls_own {
 	bool synced;
 	char *put; /* the put file when the buffer's disk is full, else NULL */
 	/* Under the version lock of d: */
-	struct ls_journal *j; /* NULL: not locked yet */
+	struct ls_journal *j;  /* NULL: not locked yet */
 	struct ls_jbase jbase; /* that the buffer's file names */
 	uint64_t interval_ns;
 	const void *writer;
