@@ -17,7 +17,7 @@
 
 #define LS_CONFIG_PATH "/etc/litestream.yml"
 #define LS_SOCKET_PATH "/var/run/litestream.sock"
-enum { LS_CONFIG_MAX_BYTES = 1 << 20, LS_CONFIG_LEVELS = 8 };
+enum { LS_CONFIG_MAX_BYTES = 16 << 20, LS_CONFIG_LEVELS = 8 };
 
 enum ls_log_type { LS_LOG_TEXT, LS_LOG_JSON, LS_LOG_PRETTY };
 enum ls_on_stale { LS_STALE_RESYNC, LS_STALE_STOP };

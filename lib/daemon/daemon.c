@@ -110,8 +110,7 @@ ls_daemon_add(struct ls_daemon *d, struct ls_db_config *conf,
 	db->number = ++d->numbers;
 	d->db[d->n++] = db;
 	d->unlooked++;
-	ls_db_due_local(db, 0);
-	ls_db_due_remote(db, 0);
+	ls_db_due_local(db, 0); /* its end is followed by the remote's first */
 	return LS_OK;
 }
 

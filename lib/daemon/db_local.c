@@ -621,6 +621,8 @@ settle(struct ls_db *db, const struct turn *t, enum ls_rc rc, uint64_t gen,
 	if (db->local_net)
 		ls_endpoint_done(db, rc == LS_OK && t->rebase, rc, e);
 	d->unlooked -= !db->looked;
+	if (!db->looked)
+		ls_db_due_remote(db, now);
 	db->looked = true;
 	if (t->captured && db->hot)
 		ls_slot_hot(db);

@@ -9,6 +9,8 @@
  *      server's.
  *  (3) A STOP IS NOT HELD UP: what has nothing to send is run at once, and past
  *      the deadline everything is, to be cancelled.
+ *  (4) UPKEEP COMES AFTER UPLOADS, but is never left out: every eighth start is
+ *      its own while both wait.
  * All with d->mu held.
  */
 #include "daemon/endpoint.h"
@@ -17,13 +19,16 @@
 
 #include "base/bytes.h"
 
-enum { MOST = 16, BAD = 3 };
+enum { MOST = 16, BAD = 3, UPKEEP_EVERY = 8 };
 
 struct ls_endpoint {
 	struct ls_endpoint *next;
-	struct ls_work *head, **tail; /* who waits, in order */
-	unsigned running, bad;	      /* bad: failures in a row */
-	bool open;		      /* (2) */
+	struct queue {
+		struct ls_work *head, **tail;
+	} wait[2];	       /* who waits, in order; [1]: upkeep */
+	unsigned running, bad; /* bad: failures in a row */
+	unsigned started;
+	bool open; /* (2) */
 	uint64_t probe_ns;
 	struct ls_log_limit limit;
 	char error[256];
@@ -61,7 +66,8 @@ ls_endpoint_of(struct ls_daemon *d, const struct ls_place *place,
 	n = strlen(name) + 1;
 	if (ep == NULL && (ep = ls_zalloc(sizeof *ep + n)) != NULL) {
 		memcpy(ep->name, name, n);
-		ep->tail = &ep->head;
+		ep->wait[0].tail = &ep->wait[0].head;
+		ep->wait[1].tail = &ep->wait[1].head;
 		ep->next = d->endpoints;
 		d->endpoints = ep;
 		d->endpoints_n++;
@@ -92,16 +98,42 @@ may_start(const struct ls_daemon *d, const struct ls_endpoint *ep, uint64_t now)
 	return ep->running < LS_MIN(share, (size_t)MOST);
 }
 
+static struct ls_work *
+take(struct queue *q, struct ls_work **p)
+{
+	struct ls_work *w = *p;
+
+	if ((*p = w->next) == NULL)
+		q->tail = p;
+	return w;
+}
+
+static bool
+waits(const struct ls_endpoint *ep)
+{
+	return ep->wait[0].head != NULL || ep->wait[1].head != NULL;
+}
+
+/* (4) */
+static struct queue *
+whose_turn(struct ls_endpoint *ep)
+{
+	bool upkeep =
+	    ep->wait[0].head == NULL ||
+	    (ep->wait[1].head != NULL && ep->started % UPKEEP_EVERY == 0);
+
+	return &ep->wait[upkeep];
+}
+
 static void
 turn(struct ls_daemon *d, struct ls_endpoint *ep, uint64_t now)
 {
-	struct ls_work *w;
+	while (waits(ep) && may_start(d, ep, now)) {
+		struct queue *q = whose_turn(ep);
 
-	while ((w = ep->head) != NULL && may_start(d, ep, now)) {
-		if ((ep->head = w->next) == NULL)
-			ep->tail = &ep->head;
 		ep->running++;
-		ls_pool_push(d->pool, LS_LANE_REMOTE, w);
+		ep->started++;
+		ls_pool_push(d->pool, LS_LANE_REMOTE, take(q, &q->head));
 	}
 }
 
@@ -109,10 +141,11 @@ void
 ls_endpoint_push(struct ls_db *db, struct ls_work *w)
 {
 	struct ls_endpoint *ep = db->endpoint;
+	struct queue *q = &ep->wait[w == &db->maint_work && !db->retain_due];
 
 	w->next = NULL;
-	*ep->tail = w;
-	ep->tail = &w->next;
+	*q->tail = w;
+	q->tail = &w->next;
 	turn(db->d, ep, ls_sys->mono_ns());
 }
 
@@ -121,13 +154,16 @@ ls_endpoint_hurry(struct ls_db *db, struct ls_work *w)
 {
 	struct ls_endpoint *ep = db->endpoint;
 
-	for (struct ls_work **p = &ep->head; *p != NULL; p = &(*p)->next) {
-		if (*p != w)
+	for (int i = 0; i < 2; i++) {
+		struct ls_work **p = &ep->wait[i].head;
+
+		while (*p != NULL && *p != w)
+			p = &(*p)->next;
+		if (*p == NULL)
 			continue;
-		if ((*p = w->next) == NULL)
-			ep->tail = p;
 		ep->running++;
-		ls_pool_push(db->d->pool, LS_LANE_REMOTE, w);
+		ls_pool_push(
+		    db->d->pool, LS_LANE_REMOTE, take(&ep->wait[i], p));
 		return;
 	}
 }
@@ -188,7 +224,7 @@ void
 ls_endpoints_turn(struct ls_daemon *d, uint64_t now)
 {
 	for (struct ls_endpoint *ep = d->endpoints; ep; ep = ep->next)
-		if (ep->head != NULL && (ep->open || d->gave_up))
+		if (waits(ep) && (ep->open || d->gave_up))
 			turn(d, ep, now);
 }
 
@@ -205,7 +241,7 @@ ls_endpoints_due(const struct ls_daemon *d, uint64_t now)
 	uint64_t due = UINT64_MAX;
 
 	for (struct ls_endpoint *ep = d->endpoints; ep; ep = ep->next)
-		if (ep->head != NULL && ep->open && ep->running == 0)
+		if (waits(ep) && ep->open && ep->running == 0)
 			due = LS_MIN(
 			    due, ep->probe_ns > now ? ep->probe_ns - now : 0);
 	return due;

@@ -125,7 +125,12 @@ ls_replica_list_from(struct ls_replica *r, const struct ls_par *par,
     const uint64_t from[LS_LEVELS], struct ls_files *out,
     const struct ls_call *c, struct ls_err *e)
 {
-	return list_levels(r, par, 0, from, out, c, e);
+	bool begun = false; /* is anything known to be behind us? */
+
+	for (int l = 1; l < LS_SNAPSHOT_LEVEL; l++)
+		begun |= from[l] > 1;
+	return begun ? list_levels(r, par, 0, from, out, c, e)
+		     : ls_replica_list_all(r, par, out, c, e);
 }
 
 /* ---- one page for all -----------------------------------------------------*/

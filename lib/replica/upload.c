@@ -46,6 +46,7 @@
 #include <errno.h>
 #include <fcntl.h>
 
+enum { FEW = 500 };	  /* files that one request lists, also soon */
 enum { WHOLE = 1 << 20 }; /* up to here objects are compared byte by byte */
 
 #define MINUTE	       (60 * LS_SEC)
@@ -60,6 +61,7 @@ struct ls_uploader {
 	bool synced, locked;
 	bool check; /* list after the next put, whatever its age */
 	bool doubt; /* a put failed: list before the next one too */
+	bool few;   /* the last listing was short */
 	bool maybe; /* the object of the put that failed may be there */
 	uint64_t acked, acked_boot_ns;
 	int64_t acked_ms; /* LTX time of the newest that is stored */
@@ -139,10 +141,11 @@ ls_uploader_proved(const struct ls_uploader *u)
 void
 ls_uploader_rest(struct ls_uploader *u)
 {
+	/* In a bucket nothing was held, and the age of the proof counts. */
+	u->check |= u->lock != NULL;
 	ls_store_unlock(u->lock);
 	u->lock = NULL;
 	u->locked = false;
-	u->check = true;
 }
 
 static enum ls_rc
@@ -215,9 +218,11 @@ list_newest(struct ls_uploader *u, struct ls_files *all,
 	int64_t wall = ls_sys->wall_ns();
 	enum ls_rc rc;
 
-	rc = ls_replica_list_from(u->r, u->par, u->from, all, c, e);
+	rc = u->few ? ls_replica_list_all(u->r, u->par, all, c, e)
+		    : ls_replica_list_from(u->r, u->par, u->from, all, c, e);
 	if (rc != LS_OK)
 		return rc;
+	u->few = all->n < FEW;
 	u->proof_boot_ns = boot;
 	u->proof_wall_ns = wall;
 	return LS_OK;
