@@ -140,8 +140,10 @@ static enum ls_rc
 hopeless(const struct ls_db *db, struct ls_err *e)
 {
 	if (db->fenced || db->stuck) {
-		*e = db->err;
-		return db->err.rc != LS_OK ? db->err.rc : LS_EFENCED;
+		if (db->err == NULL)
+			return LS_EFENCED;
+		*e = *db->err;
+		return e->rc;
 	}
 	if (db->goal == LS_GOAL_STOP)
 		return ls_err_set(
@@ -167,9 +169,9 @@ captured(struct ls_db *db, uint64_t deadline_ns, struct ls_err *e)
 		else
 			rc = wait_changed(db->d, deadline_ns, e);
 	}
-	if (rc == LS_ETIMEOUT && db->err.rc != LS_OK)
+	if (rc == LS_ETIMEOUT && db->err != NULL)
 		rc = ls_err_set(
-		    e, rc, "timeout; last error: %.400s", db->err.msg);
+		    e, rc, "timeout; last error: %.400s", db->err->msg);
 	return rc;
 }
 
@@ -189,9 +191,9 @@ uploaded(struct ls_db *db, uint64_t deadline_ns, struct ls_err *e)
 		if ((rc = hopeless(db, e)) == LS_OK)
 			rc = wait_changed(db->d, deadline_ns, e);
 	}
-	if (rc == LS_ETIMEOUT && db->err.rc != LS_OK)
+	if (rc == LS_ETIMEOUT && db->err != NULL)
 		rc = ls_err_set(
-		    e, rc, "timeout; last error: %.400s", db->err.msg);
+		    e, rc, "timeout; last error: %.400s", db->err->msg);
 	return rc;
 }
 
@@ -241,9 +243,9 @@ ls_daemon_stop_db(struct ls_daemon *d, const char *path, uint64_t deadline_ns,
 			rc = wait_changed(d, deadline_ns, e);
 		leave(db);
 		*txid = db->newest;
-		if (rc == LS_OK && db->gave_up) {
-			*e = db->err;
-			rc = db->err.rc;
+		if (rc == LS_OK && db->gave_up && db->err != NULL) {
+			*e = *db->err;
+			rc = e->rc;
 		}
 	}
 	(void)pthread_mutex_unlock(&d->mu);
@@ -275,7 +277,7 @@ ls_daemon_start_db(struct ls_daemon *d, const char *path, uint64_t *txid,
 		db->closed = db->local_done = db->remote_done = false;
 		db->gave_up = false;
 		atomic_store(&db->upkeep.set, 0);
-		db->err.rc = LS_OK;
+		ls_db_forget_error(db);
 		ls_db_due_local(db, 0);
 		ls_db_due_remote(db, 0);
 		ls_db_due_maint(db, ls_sys->mono_ns() + LS_SEC);

@@ -59,6 +59,7 @@ ls_db_free(struct ls_db *db)
 		ls_db_config_fini(db->successor);
 	ls_free(db->successor);
 	ls_free(db->file);
+	ls_db_forget_error(db);
 	ls_free(db);
 }
 
@@ -91,12 +92,35 @@ ls_db_open_remote(struct ls_db *db, struct ls_err *e)
 	return rc;
 }
 
+/* Most never have one: it is no part of the record. */
+static void
+remember(struct ls_db *db, const struct ls_err *e)
+{
+	static struct ls_err no_memory = { .rc = LS_ENOMEM,
+		.msg = "out of memory" };
+
+	if (db->err == NULL && (db->err = ls_alloc(sizeof *e)) == NULL)
+		db->err = &no_memory;
+	if (db->err != &no_memory)
+		*db->err = *e;
+	db->err_heap = db->err != &no_memory;
+}
+
+void
+ls_db_forget_error(struct ls_db *db)
+{
+	if (db->err_heap)
+		ls_free(db->err);
+	db->err = NULL;
+	db->err_heap = false;
+}
+
 void
 ls_db_failed(struct ls_db *db, struct ls_log_limit *l, const char *what,
     const struct ls_err *e)
 {
 	(void)pthread_mutex_lock(&db->d->mu);
-	db->err = *e;
+	remember(db, e);
 	(void)pthread_cond_broadcast(&db->d->changed);
 	(void)pthread_mutex_unlock(&db->d->mu);
 	if (e->rc != LS_ECANCELED && ls_log_due(l, LOG_EVERY_SEC * LS_SEC))
@@ -109,7 +133,7 @@ void
 ls_db_well(struct ls_db *db)
 {
 	if (db->goal == LS_GOAL_RUN || !(db->snap_failed || db->retain_failed))
-		db->err.rc = LS_OK;
+		ls_db_forget_error(db);
 }
 
 const char *
@@ -119,7 +143,7 @@ ls_db_state(const struct ls_db *db)
 		return "fenced";
 	if (db->goal == LS_GOAL_STOP)
 		return "stopped";
-	if (db->stuck || db->err.rc != LS_OK ||
+	if (db->stuck || db->err != NULL ||
 	    (ls_endpoint_away(db, NULL) && !ls_db_is_stored(db)))
 		return "error";
 	return db->parked ? "parked" : "replicating";
@@ -130,8 +154,8 @@ ls_db_why(const struct ls_db *db)
 {
 	const char *why = "";
 
-	if (db->err.rc != LS_OK)
-		return db->err.msg;
+	if (db->err != NULL)
+		return db->err->msg;
 	return ls_endpoint_away(db, &why) && !ls_db_is_stored(db) ? why : "";
 }
 

@@ -174,8 +174,9 @@ struct ls_db {
 	uint64_t seen_ns, taking_ns, doubt_ns;
 	struct ls_lag lag;
 	uint64_t wal_bytes;
-	struct ls_err err; /* of the last failed step; rc LS_OK = none */
-	unsigned waiters;  /* control requests that look at it */
+	struct ls_err *err; /* of the last failed step; NULL = none */
+	bool err_heap;
+	unsigned waiters; /* control requests that look at it */
 	/* index.c */
 	struct ls_key key[LS_KEYS];
 	struct ls_db *next_claim;
@@ -310,6 +311,7 @@ const char *ls_db_file(const struct ls_db *db);
 /* A step came to its end and the other side is well too: what failed before is
  * over, but for what the end has to tell. mu held. */
 void ls_db_well(struct ls_db *db);
+void ls_db_forget_error(struct ls_db *db); /* mu held */
 /* Records an error of a step, logs it at most every 30 s; mu not held. */
 void ls_db_failed(struct ls_db *db, struct ls_log_limit *l, const char *what,
     const struct ls_err *e);

@@ -291,6 +291,13 @@ take_rest(struct ls_db *db)
 	return rest;
 }
 
+static void
+rest(struct ls_db *db)
+{
+	ls_uploader_rest(db->up);
+	ls_replica_forget(db->replica);
+}
+
 void
 ls_db_remote_step(struct ls_work *w)
 {
@@ -313,7 +320,7 @@ ls_db_remote_step(struct ls_work *w)
 	else if (!idle)
 		rc = work(db, &more, &answered, &e);
 	if (!fenced && !more && db->up != NULL && take_rest(db))
-		ls_uploader_rest(db->up);
+		rest(db);
 	if (!fenced && rc != LS_OK)
 		retry = failed(db, stop, &e);
 	else if (!fenced)

@@ -215,9 +215,9 @@ put_note(struct ls_page *p, const struct ls_db *db)
 	put(p, "<td class=\"note\">");
 	if (why[0] != '\0') {
 		put_text(p, why);
-		if (db->err.rc != LS_OK && db->err.hint[0] != '\0') {
+		if (db->err != NULL && db->err->hint[0] != '\0') {
 			put(p, " <i>");
-			put_text(p, db->err.hint);
+			put_text(p, db->err->hint);
 			put(p, "</i>");
 		}
 	} else if (!db->exists && db->looked) {

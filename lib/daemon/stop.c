@@ -92,7 +92,8 @@ bool
 ls_stop_if_locked(struct ls_daemon *d)
 {
 	for (size_t i = 0; i < d->n; i++)
-		if (d->db[i]->err.rc != LS_ELOCKED || d->db[i]->local_known)
+		if (d->db[i]->err == NULL || d->db[i]->err->rc != LS_ELOCKED ||
+		    d->db[i]->local_known)
 			return false; /* a place that is taken may become free */
 	if (d->n == 0)
 		return false;
@@ -141,7 +142,7 @@ ls_stop_turn(struct ls_daemon *d, uint64_t now)
 static void
 say(const struct ls_db *db, enum ls_rc *rc, struct ls_err *e)
 {
-	bool missing = db->d->opts.once && !db->exists && db->err.rc == LS_OK;
+	bool missing = db->d->opts.once && !db->exists && db->err == NULL;
 
 	if (!db->gave_up && !db->fenced && db->closed && !db->snap_failed &&
 	    !db->retain_failed && !missing)
@@ -149,11 +150,11 @@ say(const struct ls_db *db, enum ls_rc *rc, struct ls_err *e)
 	if (missing)
 		*rc = ls_err_set(e, LS_ENOTFOUND,
 		    "%s: no position, waiting for data", db->conf.path);
-	else if (db->err.rc != LS_OK)
+	else if (db->err != NULL)
 		*rc = ls_err_hint(e,
 		    ls_err_set(
-			e, db->err.rc, "%s: %s", db->conf.path, db->err.msg),
-		    "%s", db->err.hint);
+			e, db->err->rc, "%s: %s", db->conf.path, db->err->msg),
+		    "%s", db->err->hint);
 	else
 		*rc = ls_err_set(e, LS_ETIMEOUT,
 		    "%s: shutdown sync timeout: local txid %016llx, replica "

@@ -83,6 +83,16 @@ ls_replica_free(struct ls_replica *r)
 	ls_free(r);
 }
 
+void
+ls_replica_forget(struct ls_replica *r)
+{
+	(void)pthread_mutex_lock(&r->mu);
+	ls_free(r->cache);
+	r->cache = NULL;
+	r->n = r->cap = 0;
+	(void)pthread_mutex_unlock(&r->mu);
+}
+
 struct ls_store *
 ls_replica_store(struct ls_replica *r)
 {

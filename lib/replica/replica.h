@@ -40,6 +40,8 @@ struct ls_replica;
 enum ls_rc ls_replica_new(struct ls_store *st, struct ls_replica **out,
     struct ls_err *e) LS_MUST_CHECK;
 void ls_replica_free(struct ls_replica *r);
+/* Give back what it remembers of headers; they are read again when needed. */
+void ls_replica_forget(struct ls_replica *r);
 struct ls_store *ls_replica_store(struct ls_replica *r);
 
 /* Files of one level in TXID order, those with min_txid >= from. Appends. */
