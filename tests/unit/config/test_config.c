@@ -274,7 +274,7 @@ TEST(anchors_and_merge_keys)
 /* An alias costs as often as it stands there; merges end. */
 TEST(hostile_documents_are_refused)
 {
-	struct ls_buf b = LS_BUF_INIT(2 << 20);
+	struct ls_buf b = LS_BUF_INIT(LS_CONFIG_MAX_BYTES + 64);
 	struct ls_err e = { 0 };
 
 	CHECK_OK(ls_buf_adds(
@@ -287,9 +287,9 @@ TEST(hostile_documents_are_refused)
 		CHECK_OK(ls_buf_adds(&b, "[", &e));
 	refuses(ls_buf_str(&b), "c.yml:1: lists and mappings nest deeper");
 	ls_buf_clear(&b);
-	CHECK_OK(ls_buf_reserve(&b, (1 << 20) + 1, &e));
-	memset(b.p, '#', (1 << 20) + 1);
-	b.n = (1 << 20) + 1;
+	CHECK_OK(ls_buf_reserve(&b, LS_CONFIG_MAX_BYTES + 1, &e));
+	memset(b.p, '#', LS_CONFIG_MAX_BYTES + 1);
+	b.n = LS_CONFIG_MAX_BYTES + 1;
 	refuses(ls_buf_str(&b), "c.yml");
 	ls_buf_free(&b);
 	refuses("socket: &a {<<: *a}\n", "merge keys nest too deep");
