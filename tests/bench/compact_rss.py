@@ -2,7 +2,7 @@
 """Memory of a compaction whose input is much larger: level 1 to level 2, then
 level 2 to a snapshot, of a generated chain (bigltx.c), in a folder.
 
-    tests/bench/compact_rss.py [--size 8] [--files 8] [--keep 64] [--build DIR]
+    tests/bench/compact_rss.py [--size 8] [--files 8] [--keep 64] [--zstd] [--build DIR]
 --size: GiB of pages to merge. --keep: bytes of a page that do not compress; 64
 makes files of about 2 % of their pages, 4096 some as large. Fails above the
 limit of 64 MiB; CPU and wall are for information.
@@ -22,9 +22,9 @@ from proc import ROOT, clean_env, spawn  # noqa: E402
 LIMIT_MIB = 64
 
 
-def run(*cmd):
+def run(*cmd, **more):
     t = time.monotonic()
-    p = spawn(cmd, env=clean_env(), stdout=subprocess.DEVNULL)
+    p = spawn(cmd, env=clean_env(**more), stdout=subprocess.DEVNULL)
     _, status, ru = os.wait4(p.pid, 0)
     p.returncode = os.waitstatus_to_exitcode(status)
     if p.returncode:
@@ -38,6 +38,7 @@ def main():
     a.add_argument("--size", type=float, default=8)
     a.add_argument("--files", type=int, default=8)
     a.add_argument("--keep", type=int, default=64)
+    a.add_argument("--zstd", action="store_true")
     a.add_argument("--build", type=Path, default=ROOT / "build")
     a = a.parse_args()
     tests, worst = a.build / "tests", 0
@@ -49,7 +50,8 @@ def main():
         print(f"{a.size:g} GiB of pages in {a.files} files, "
               f"{stored / (1 << 20):.0f} MiB stored")
         for what in (("compact", "2"), ("snapshot",)):
-            ru, wall = run(tests / "maint_tool", f"file://{tmp}/r", *what)
+            ru, wall = run(tests / "maint_tool", f"file://{tmp}/r", *what,
+                           **({"LS_ZSTD": "1"} if a.zstd else {}))
             rss = ru.ru_maxrss / 1024
             worst = max(worst, rss)
             print(f"{' '.join(what)}: {rss:.1f} MiB peak, "

@@ -15,7 +15,9 @@ static enum ls_rc
 run(struct ls_replica *r, int argc, char **argv, struct ls_err *e)
 {
 	struct ls_level_state st[LS_LEVELS] = { { 0 } };
-	struct ls_compact_opts o = { .verify = true, .par = &ls_par_threads };
+	struct ls_compact_opts o = { .verify = true,
+		.par = &ls_par_threads,
+		.codec.zstd = getenv("LS_ZSTD") != NULL };
 	struct ls_retain_opts ro = { .now_ns = ls_sys->wall_ns() + AHEAD_NS };
 	struct ls_compacted c;
 	struct ls_retained d;
