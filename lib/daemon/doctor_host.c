@@ -294,10 +294,32 @@ below(const char *path, const char *dir)
 	return strncmp(path, dir, n) == 0 && (path[n] == '/' || path[n] == 0);
 }
 
+/* systemd does not start a unit that names a folder which is not there: name
+ * the one that it will be made in, unless that is all there is. Takes dir. */
+static char *
+existing(char *dir)
+{
+	char *at = dir ? ls_strdup(dir) : NULL;
+
+	while (at != NULL && !ls_exists(at)) {
+		char *up = ls_dirname(at);
+
+		ls_free(at);
+		at = up;
+	}
+	if (at == NULL || strcmp(at, "/") == 0 || strcmp(at, ".") == 0) {
+		ls_free(at);
+		return dir;
+	}
+	ls_free(dir);
+	return at;
+}
+
 /* Takes dir. One that lies in another is not named. */
 static void
 add_dir(struct unit *u, char *dir)
 {
+	dir = existing(dir);
 	if (dir != NULL)
 		u->tmp |= below(dir, "/tmp") || below(dir, "/var/tmp");
 	for (size_t i = 0; dir != NULL && i < u->n; i++)
