@@ -36,6 +36,7 @@
 #include "vfs/guest.h"
 #include "vfs/hydrate.h"
 #include "vfs/load.h"
+#include "vfs/duty.h"
 #include "vfs/own.h"
 #include "vfs/registry.h"
 
@@ -64,6 +65,7 @@ struct ls_vdb {
 	_Atomic uint64_t builds, contents;
 	pthread_mutex_t versions; /* one who changes them at a time */
 	struct ls_own *own;	  /* set once, under versions */
+	struct ls_duty *duty;	  /* of own; under build */
 	pthread_mutex_t mu;
 	pthread_cond_t wake;
 	/* Under mu: */
@@ -98,6 +100,7 @@ static void
 vdb_free(struct ls_vdb *d)
 {
 	ls_own_free(d->own);
+	ls_duty_free(d->duty);
 	ls_fetch_free(d->fetch);
 	ls_ver_unref(d->newest);
 	ls_ver_unref(d->stored);
@@ -916,12 +919,17 @@ ls_vdb_own(struct ls_vdb *d)
 enum ls_rc
 ls_vdb_write(struct ls_vdb *d, const struct ls_vfs_opts *o, struct ls_err *e)
 {
-	struct ls_own *w;
-	enum ls_rc rc = LS_OK;
+	struct ls_call c = within(d, OPEN_SECONDS);
+	struct ls_own *w = NULL;
+	struct ls_own_hooks hooks;
+	enum ls_rc rc;
 
 	(void)pthread_mutex_lock(&d->build);
-	if ((w = ls_vdb_own(d)) == NULL &&
+	rc = ls_duty_join(&d->duty, d->r, o, &c, e);
+	if (rc == LS_OK && (w = ls_vdb_own(d)) == NULL &&
 	    (rc = ls_own_new(d, o, &w, e)) == LS_OK) {
+		hooks = ls_duty_hooks(d->duty);
+		ls_own_set_hooks(w, &hooks);
 		ls_vdb_lock(d);
 		d->own = w;
 		ls_vdb_unlock(d);

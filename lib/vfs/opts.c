@@ -147,17 +147,6 @@ set_hydrate(
 }
 
 static enum ls_rc
-set_write(
-    struct ls_vfs_opts *o, const char *name, const char *v, struct ls_err *e)
-{
-	if (!is_one_of(v, no) && !is_one_of(v, yes))
-		return ls_err_set(
-		    e, LS_EINVALID, "%s: %s is neither 0 nor 1", name, v);
-	o->write = is_one_of(v, yes);
-	return LS_OK;
-}
-
-static enum ls_rc
 set_sync(
     struct ls_vfs_opts *o, const char *name, const char *v, struct ls_err *e)
 {
@@ -170,6 +159,83 @@ set_buffer(
 {
 	(void)name;
 	return set_text(&o->buffer, v, e);
+}
+
+static enum ls_rc
+set_bool(bool *to, const char *name, const char *v, struct ls_err *e)
+{
+	if (!is_one_of(v, no) && !is_one_of(v, yes))
+		return ls_err_set(
+		    e, LS_EINVALID, "%s: %s is neither 0 nor 1", name, v);
+	*to = is_one_of(v, yes);
+	return LS_OK;
+}
+
+static enum ls_rc
+set_write(
+    struct ls_vfs_opts *o, const char *name, const char *v, struct ls_err *e)
+{
+	return set_bool(&o->write, name, v, e);
+}
+
+static enum ls_rc
+set_lease(
+    struct ls_vfs_opts *o, const char *name, const char *v, struct ls_err *e)
+{
+	return set_bool(&o->lease, name, v, e);
+}
+
+static enum ls_rc
+set_keep(
+    struct ls_vfs_opts *o, const char *name, const char *v, struct ls_err *e)
+{
+	bool on = false;
+	enum ls_rc rc = set_bool(&on, name, v, e);
+
+	o->keep.off = !on;
+	return rc;
+}
+
+static enum ls_rc
+set_levels(
+    struct ls_vfs_opts *o, const char *name, const char *v, struct ls_err *e)
+{
+	return ls_err_wrap(e, ls_keep_levels(&o->keep, v, e), "%s", name);
+}
+
+/* Intervals that must not be 0. */
+static enum ls_rc
+set_interval(int64_t *to, const char *name, const char *v, struct ls_err *e)
+{
+	uint64_t n = 0;
+	enum ls_rc rc = set_duration(&n, name, v, e);
+
+	if (rc == LS_OK && n == 0)
+		rc =
+		    ls_err_set(e, LS_EINVALID, "%s: must be more than 0", name);
+	*to = rc == LS_OK ? (int64_t)n : *to;
+	return rc;
+}
+
+static enum ls_rc
+set_snapshots(
+    struct ls_vfs_opts *o, const char *name, const char *v, struct ls_err *e)
+{
+	return set_interval(&o->keep.snapshot_interval_ns, name, v, e);
+}
+
+static enum ls_rc
+set_retention(
+    struct ls_vfs_opts *o, const char *name, const char *v, struct ls_err *e)
+{
+	return set_interval(&o->keep.snapshot_retention_ns, name, v, e);
+}
+
+static enum ls_rc
+set_l0_retention(
+    struct ls_vfs_opts *o, const char *name, const char *v, struct ls_err *e)
+{
+	return set_interval(&o->keep.l0_retention_ns, name, v, e);
 }
 
 static enum ls_rc
@@ -203,6 +269,8 @@ static const struct {
 	{ "write", set_write },
 	{ "sync_interval", set_sync },
 	{ "buffer", set_buffer },
+	{ "lease", set_lease },
+	{ "compaction", set_keep },
 	{ "cache_path", set_disk_path },
 	{ "cache_disk", set_disk_bytes },
 	{ "immutable", refuse_unlocked },
@@ -224,6 +292,12 @@ static const struct {
 	{ "LITESTREAM_WRITE_ENABLED", set_write },
 	{ "LITESTREAM_SYNC_INTERVAL", set_sync },
 	{ "LITESTREAM_BUFFER_PATH", set_buffer },
+	{ "LITESTREAM_LEASE_ENABLED", set_lease },
+	{ "LITESTREAM_COMPACTION_ENABLED", set_keep },
+	{ "LITESTREAM_COMPACTION_LEVELS", set_levels },
+	{ "LITESTREAM_SNAPSHOT_INTERVAL", set_snapshots },
+	{ "LITESTREAM_SNAPSHOT_RETENTION", set_retention },
+	{ "LITESTREAM_L0_RETENTION", set_l0_retention },
 	{ "LITESTREAM_CACHE_PATH", set_disk_path },
 	{ "LITESTREAM_CACHE_DISK_SIZE", set_disk_bytes },
 };
@@ -288,8 +362,10 @@ ls_vfs_opts_read(struct ls_vfs_opts *o, ls_env_fn *env, ls_param_fn *param,
 		.disk_bytes = DISK_BYTES,
 		.poll_ns = LS_SEC,
 		.sync_ns = LS_SEC };
-	enum ls_rc rc = read_all(&n, env, param, arg, e);
+	enum ls_rc rc;
 
+	ls_keep_conf_init(&n.keep);
+	rc = read_all(&n, env, param, arg, e);
 	if (rc == LS_OK)
 		*o = n;
 	else

@@ -4,6 +4,7 @@
 #define LS_VFS_OPTS_H
 
 #include "base/buf.h"
+#include "vfs/keeper.h"
 
 struct ls_vfs_opts {	   /* strings heap; ls_vfs_opts_fini */
 	char *url;	   /* of the replica */
@@ -19,6 +20,8 @@ struct ls_vfs_opts {	   /* strings heap; ls_vfs_opts_fini */
 	char *buffer;	  /* path of the write buffer; NULL: a temporary one */
 	/* Bounds of what waits for the store; 0: the default. */
 	uint64_t buffer_bytes, buffer_age_ns;
+	bool lease; /* write only as the holder of the lease */
+	struct ls_keep_conf keep;
 };
 
 /* name: of the environment. NULL when unset. */

@@ -560,6 +560,7 @@ ls_own_new(struct ls_vdb *d, const struct ls_vfs_opts *o, struct ls_own **out,
 	w->d = d;
 	w->interval_ns = o->sync_ns;
 	w->max_bytes = o->buffer_bytes ? o->buffer_bytes : MAX_BYTES;
+	w->l0_retention_ns = o->keep.l0_retention_ns;
 	w->max_age_ns = o->buffer_age_ns ? o->buffer_age_ns : MAX_AGE_NS;
 	w->cancel.fd = -1;
 	(void)pthread_mutex_init(&w->push, NULL);

@@ -86,6 +86,8 @@ struct ls_own_hooks {
 	 * error stops that. */
 	enum ls_rc (*may_write)(
 	    void *arg, const struct ls_call *c, struct ls_err *e);
+	/* A put of this TXID may have happened from now on. */
+	void (*pushing)(void *arg, uint64_t txid);
 	/* After a put was acknowledged. u may be used until it returns. */
 	void (*pushed)(void *arg, struct ls_uploader *u, uint64_t txid,
 	    const struct ls_call *c);

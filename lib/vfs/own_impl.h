@@ -21,6 +21,7 @@ struct ls_own {
 	char *path;
 	struct ls_own_hooks hooks;
 	uint64_t max_bytes, max_age_ns;
+	int64_t l0_retention_ns;
 	struct ls_cancel cancel;
 	pthread_mutex_t push; /* one push at a time; before the version lock */
 	/* Under push: */

@@ -332,7 +332,8 @@ make_uploader(struct ls_own *w, struct ls_err *e)
 
 	if (w->u != NULL)
 		return LS_OK;
-	rc = ls_uploader_new(ls_vdb_replica(w->d), 0, &w->u, e);
+	rc =
+	    ls_uploader_new(ls_vdb_replica(w->d), w->l0_retention_ns, &w->u, e);
 	if (rc == LS_OK)
 		ls_uploader_set_par(w->u, &ls_guest_par);
 	return rc;
@@ -432,6 +433,8 @@ send(struct ls_own *w, const struct job *b, const struct ls_call *c,
 		rc = w->hooks.may_write(w->hooks.arg, c, e);
 	if (rc == LS_OK)
 		rc = first_look(w, b, &done, c, e);
+	if (rc == LS_OK && w->hooks.pushing != NULL)
+		w->hooks.pushing(w->hooks.arg, b->txid);
 	if (rc == LS_OK && !done)
 		rc = ls_uploader_put(w->u, b->txid, put_path(w), c, e);
 	if (rc == LS_ELOCKED)

@@ -92,7 +92,9 @@ ls_reader_open(
 	r->write_opts = (struct ls_vfs_opts){ .sync_ns = o->sync_ns,
 		.buffer = o->buffer ? ls_strdup(o->buffer) : NULL,
 		.buffer_bytes = o->buffer_bytes,
-		.buffer_age_ns = o->buffer_age_ns };
+		.buffer_age_ns = o->buffer_age_ns,
+		.lease = o->lease,
+		.keep = o->keep };
 	if (o->buffer != NULL && r->write_opts.buffer == NULL) {
 		ls_reader_close(r);
 		return ls_err_nomem(e);

@@ -11,7 +11,7 @@
  * "c V" and "s V" with the value of the common counter. Any error is "e TEXT"
  * and the end, but for SQLITE_BUSY in a race. URI may name any VFS.
  * LS_APP_SYNC=N: ask for a sync after every N transactions (0: never).
- * LS_APP_PAGE=N: page size of a new database.
+ * LS_APP_PACE=N: microseconds between two of them. LS_APP_PAGE=N: page size of a new database.
  */
 #include "model.h"
 
@@ -130,6 +130,7 @@ static void
 go_on(long long last)
 {
 	long long n, sync = setting("LS_APP_SYNC");
+	long long pace = setting("LS_APP_PACE");
 
 	create();
 	n = number(w.db[0], "SELECT n FROM done");
@@ -141,6 +142,8 @@ go_on(long long last)
 			must(w.db[0], "VACUUM");
 		if (sync > 0 && n % sync == 0)
 			sync_now("PRAGMA litestream_sync", n);
+		if (pace > 0)
+			(void)usleep((useconds_t)pace);
 	}
 }
 

@@ -96,7 +96,7 @@ class Crash(WriteCase):
         # Its commits are kept aside; what is shown is the store's history.
         got = self.show(write_uri(self.url, self.buffer))
         self.assertEqual(got, (n + 3, self.model(n + 3)))
-        self.assertEqual(len(self.kept_aside()), 1)
+        self.assertNotEqual(self.kept_aside(), [])
 
 
 if __name__ == "__main__":

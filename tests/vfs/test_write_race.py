@@ -17,10 +17,12 @@ ROUNDS = 200 if LONG else 10
 
 
 class Race(WriteCase):
+    env = None
+
     def history(self, url):
         out = self.tmp / "o.db"
         out.unlink(missing_ok=True)
-        self.restore(url, out)
+        self.restore(url, out, env=self.env)
         self.assert_whole(out)
         c = sqlite3.connect(out)
         rows = c.execute("SELECT v, tag, i FROM won ORDER BY v").fetchall()
@@ -32,7 +34,7 @@ class Race(WriteCase):
     def aside(self, folder):
         """What is kept: put aside, or waiting for its turn still."""
         return [p for p in folder.iterdir()
-                if "conflict" in p.name or p.name == "buffer"]
+                if ".conflict-" in p.name or p.name == "buffer"]
 
     def check(self, url, apps):
         rows = self.history(url)
@@ -56,25 +58,49 @@ class Race(WriteCase):
         self.assertLess(losers, 2, [a.error for _, a in apps.values()])
         return losers
 
+    def pair(self, url, name, **options):
+        """Both at once, each on a disk of its own; until they end."""
+        first = self.app("run", write_uri(url, self.tmp / f"first{name}"),
+                         "0", env=self.env)
+        self.assertEqual(first.finish(), 0, first.error)
+        apps = {}
+        for tag in "ab":
+            folder = self.tmp / f"disk{name}{tag}"
+            folder.mkdir()
+            o = {k: self.rand.choice(v) for k, v in options.items()}
+            apps[tag] = folder, self.app(
+                "race", write_uri(url, folder / "buffer", **o), tag, "20",
+                sync=self.rand.choice([0, 1, 4]), env=self.env)
+        for _, app in apps.values():
+            app.finish()
+        return apps
+
     def test_one_history(self):
-        r, told = random.Random(5), 0
+        s3, bucket = self.need_s3()
+        self.rand, self.env, told = random.Random(5), s3.env(), 0
         for n in range(ROUNDS):
-            url = f"file://{self.tmp}/race{n}"
-            first = self.app("run", write_uri(url, self.tmp / "first"), "0")
-            self.assertEqual(first.finish(), 0, first.error)
-            apps = {}
-            for tag in "ab":
-                folder = self.tmp / f"disk{n}{tag}"
-                folder.mkdir()
-                apps[tag] = folder, self.app(
-                    "race", write_uri(
-                        url, folder / "buffer", poll=r.choice(["5ms", "1h"]),
-                        sync_interval=r.choice(["0", "10ms", "1h"])),
-                    tag, "20", sync=r.choice([0, 1, 4]))
-            for _, app in apps.values():
-                app.finish()
-            told += self.check(url, apps)
+            url = s3.url(bucket, f"race{n}")
+            told += self.check(url, self.pair(
+                url, n, poll=["5ms", "1h"],
+                sync_interval=["0", "10ms", "1h"]))
         self.assertGreater(told, 0, "no race had a loser: none was close")
+
+    def test_a_folder_has_one_writer(self):
+        """There a lock keeps the second out, and the error names it."""
+        self.rand = random.Random(6)
+        for n in range(3):
+            url = f"file://{self.tmp}/r{n}"
+            apps = self.pair(url, f"f{n}", sync_interval=["10ms", "1h"])
+            rows = self.history(url)
+            self.assertEqual([v for v, _, _ in rows],
+                             list(range(1, len(rows) + 1)))
+            for tag, (_, app) in apps.items():
+                if app.error is None:
+                    self.assertTrue(set(app.committed) <= {
+                        v for v, t, _ in rows if t == tag}, tag)
+                else:
+                    self.assertRegex(app.error, r"process \d+ writes|" +
+                                     HEX.pattern)
 
 
 if __name__ == "__main__":

@@ -117,7 +117,7 @@ class WriteCase(Case):
     def kept_aside(self):
         """Files that were put aside beside the buffer."""
         return sorted(p.name for p in self.buffer.parent.iterdir()
-                      if "conflict" in p.name)
+                      if ".conflict-" in p.name)
 
 
 __all__ = ["APP", "App", "HEX", "WriteCase", "write_uri", "wait_until", "os"]
