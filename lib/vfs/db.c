@@ -938,6 +938,13 @@ ls_vdb_write(struct ls_vdb *d, const struct ls_vfs_opts *o, struct ls_err *e)
 	return rc == LS_OK ? ls_own_join(w, o, e) : rc;
 }
 
+/* Without build: a connection that writes has made it, and it stays. */
+void
+ls_vdb_upkeep_error(struct ls_vdb *d, struct ls_err *out)
+{
+	ls_duty_error(d->duty, out);
+}
+
 int64_t
 ls_vdb_lag_ns(struct ls_vdb *d)
 {

@@ -40,6 +40,9 @@ enum ls_rc ls_vdb_hydrate_start(
     struct ls_vdb *d, const char *path, struct ls_err *e) LS_MUST_CHECK;
 struct ls_replica *ls_vdb_replica(struct ls_vdb *d);
 struct ls_vfiles *ls_vdb_files(struct ls_vdb *d);
+/* Why upkeep failed last, msg "" when it did not. For a connection that
+ * writes. */
+void ls_vdb_upkeep_error(struct ls_vdb *d, struct ls_err *out);
 /* Time since the newest state was last known to be the newest; -1: never. */
 int64_t ls_vdb_lag_ns(struct ls_vdb *d);
 /* The last error of the poller, "" when the last poll went well. */

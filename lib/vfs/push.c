@@ -655,7 +655,7 @@ ls_push_upto(
 	while (rc == LS_OK && !none)
 		rc = push_one(w, target, &none, c, &mine);
 	ls_vdb_lock(w->d);
-	w->problem = mine;
+	w->problem = rc == LS_OK ? (struct ls_err){ 0 } : mine;
 	if (rc == LS_OK)
 		w->failing_ns = 0;
 	else if (w->failing_ns == 0)

@@ -38,17 +38,6 @@ text_of(const struct ls_err *e)
 			  : sqlite3_mprintf("%s", e->msg);
 }
 
-int
-ls_sql_code(
-    const char *what, enum ls_rc rc, const struct ls_err *e, int otherwise)
-{
-	int code = rc == LS_ENOMEM ? SQLITE_NOMEM : otherwise;
-
-	sqlite3_log(code, "litestream: %s: %s%s%s", what, e->msg,
-	    e->hint[0] ? ": " : "", e->hint);
-	return code;
-}
-
 static enum ls_rc
 add_attr(struct ls_buf *b, const struct ls_attr *a)
 {
@@ -82,12 +71,40 @@ add_attr(struct ls_buf *b, const struct ls_attr *a)
 static int log_fd = -1; /* opened once, kept for the life of the process */
 
 static void
+to_file(const char *level, const char *text)
+{
+	char at[LS_TIME_MAX], *line;
+
+	if (log_fd < 0)
+		return;
+	line = ls_asprintf("time=%s level=%s msg=%s\n",
+	    ls_time_milli(ls_sys->wall_ns(), at), level, text);
+	if (line != NULL && ls_sys->write(log_fd, line, strlen(line)) < 0)
+		line[0] = '\0'; /* a log that is full is no error */
+	ls_free(line);
+}
+
+int
+ls_sql_code(
+    const char *what, enum ls_rc rc, const struct ls_err *e, int otherwise)
+{
+	int code = rc == LS_ENOMEM ? SQLITE_NOMEM : otherwise;
+	char *text = ls_asprintf(
+	    "%s: %s%s%s", what, e->msg, e->hint[0] ? ": " : "", e->hint);
+
+	sqlite3_log(code, "litestream: %s", text ? text : what);
+	if (code == SQLITE_CANTOPEN) /* there is no connection to ask later */
+		to_file("ERROR", text ? text : what);
+	ls_free(text);
+	return code;
+}
+
+static void
 sink(const struct ls_log_record *rec, void *arg)
 {
 	static const char *const names[] = { "TRACE", "DEBUG", "INFO", "WARN",
 		"ERROR" };
 	struct ls_buf b = LS_BUF_INIT(8192);
-	char at[LS_TIME_MAX];
 
 	(void)arg;
 	if (ls_buf_addf(&b, NULL, "%s", rec->msg) != LS_OK)
@@ -98,16 +115,7 @@ sink(const struct ls_log_record *rec, void *arg)
 			break;
 	if (rec->level >= LS_WARN)
 		sqlite3_log(SQLITE_WARNING, "litestream: %s", ls_buf_str(&b));
-	if (log_fd >= 0) {
-		char *line = ls_asprintf("time=%s level=%s msg=%s\n",
-		    ls_time_milli(ls_sys->wall_ns(), at), names[rec->level],
-		    ls_buf_str(&b));
-
-		if (line != NULL &&
-		    ls_sys->write(log_fd, line, strlen(line)) < 0)
-			line[0] = '\0'; /* a log that is full is no error */
-		ls_free(line);
-	}
+	to_file(names[rec->level], ls_buf_str(&b));
 	ls_buf_free(&b);
 }
 
@@ -375,6 +383,8 @@ add_stats(
 			return LS_ENOMEM;
 	if (ls_vdb_own(d) != NULL) {
 		ls_own_stats(ls_vdb_own(d), &w);
+		if (last.msg[0] == '\0')
+			ls_vdb_upkeep_error(d, &last);
 		if (add_write_stats(&w, out, e) != LS_OK)
 			return LS_ENOMEM;
 	}

@@ -29,7 +29,7 @@
 #include <string.h>
 #include <unistd.h>
 
-enum { POINTS = 64, BIG_BYTES = 3000000 };
+enum { POINTS = 64, BIG_BYTES = 3000000, RECENT = 16, RECENT_TEXT = 160 };
 
 struct point {
 	uint64_t txid, content;
@@ -40,6 +40,7 @@ static struct run {
 	unsigned steps, step;
 	bool plain, keep;
 	char dir[100], sql[SQL_MAX], log[2000];
+	char recent[RECENT][RECENT_TEXT]; /* answers, the last ones */
 	struct chance c;
 	struct world ours, local;
 	unsigned page_size, auto_vacuum;
@@ -60,6 +61,10 @@ model_fail(const char *fmt, ...)
 	va_start(ap, fmt);
 	(void)vfprintf(stderr, fmt, ap);
 	va_end(ap);
+	(void)fprintf(stderr, "\n  before that:");
+	for (unsigned i = 0; i < RECENT; i++)
+		(void)fprintf(
+		    stderr, "\n    %s", run.recent[(run.done + i) % RECENT]);
 	(void)fprintf(stderr, "\n  %s\n  last logged:%s\n  files in %s\n",
 	    run.ours.uri, run.log, run.dir);
 	exit(1);
@@ -164,7 +169,9 @@ begin(uint64_t seed)
 static void
 same(const struct answer *a, const struct answer *b)
 {
-	run.done++;
+	(void)snprintf(run.recent[run.done++ % RECENT], RECENT_TEXT,
+	    "%u on %d: %d, %d: %.120s", run.step, run.conn, b->rc, a->rc,
+	    run.sql);
 	run.errors +=
 	    b->rc != SQLITE_DONE && b->rc != SQLITE_OK && b->rc != SQLITE_ROW;
 	run.busy += b->rc == SQLITE_BUSY;
@@ -199,8 +206,10 @@ compare_all(bool whole)
 	same_number("PRAGMA freelist_count");
 	if (content(a) != content(b))
 		model_fail("the content differs");
-	if (whole)
+	if (whole) { /* on both: it opens the temporary database, too */
 		must_be_whole(a, run.ours.name);
+		must_be_whole(b, run.local.name);
+	}
 }
 
 static void
@@ -457,7 +466,7 @@ int
 main(int argc, char **argv)
 {
 	const char *is_long = getenv("LS_LONG");
-	uint64_t seed = 1, seeds = is_long && is_long[0] == '1' ? 100 : 10;
+	uint64_t seed = 1, seeds = is_long && is_long[0] == '1' ? 100 : 5;
 
 	run.steps = 10000;
 	for (int i = 1; i < argc; i++) {

@@ -34,7 +34,7 @@ class Speedtest(WriteCase):
         self.url = f"file://{self.tmp}/{testset}"
         got, _ = speedkit.run(
             self.program, EXTENSION, "app.db", testset, self.size,
-            LITESTREAM_REPLICA_URL=self.url,
+            LITESTREAM_REPLICA_URL=self.url, LITESTREAM_WRITE_ENABLED="true",
             LITESTREAM_BUFFER_PATH=self.tmp / f"buffer-{testset}",
             **env)
         self.assertEqual(got, want, "its own verification of all results")

@@ -20,6 +20,20 @@ FAST = {"LITESTREAM_COMPACTION_LEVELS": "50ms,200ms",
 SYNCS = 10000 if LONG else 1500
 
 
+READER = f"""
+import sqlite3, sys
+sys.path[:0] = [{str(Path(__file__).parent)!r}]
+from vfskit import load
+load()
+c = sqlite3.connect(sys.argv[1], uri=True, isolation_level=None)
+print(c.execute('SELECT x FROM t').fetchall())
+try:
+    c.execute('PRAGMA litestream_write_enabled=1')
+except sqlite3.Error as e:
+    print(e)
+"""
+
+
 class Upkeep(WriteCase):
     def files(self):
         return sum(len(names) for _, _, names in os.walk(self.tmp / "r"))
@@ -107,11 +121,17 @@ class Lease(VfsCase):
         said, log = self.other()
         self.assertEqual(said, "unable to open database file")
         self.assertIn(f"lease already held by {lease['owner']} until 20", log)
-        # Whoever only reads needs no lease.
+        # Whoever only reads needs no lease, until it wants to write.
+        r = subprocess.run([sys.executable, "-c", READER, write_uri(
+            self.url, self.tmp / "third", write=0, lease=1)],
+            capture_output=True, text=True, timeout=100)
+        self.assertEqual(r.stdout.splitlines()[0], "[(1,)]")
+        self.assertIn(f"lease already held by {lease['owner']} until 20",
+                      r.stdout.splitlines()[1])
         r = open_vfs(self.url)
         self.open.append(r)
         self.assertEqual(r.execute("SELECT x FROM t").fetchall(), [(1,)])
-        self.assertEqual(stats(c)["write_error"], "")
+        self.assertEqual(stats(c)["last_error"], "")
         again = self.writer("first")  # the same process: the same writer
         again.execute("INSERT INTO t VALUES(3)")
         while self.open:
@@ -137,7 +157,7 @@ class Lease(VfsCase):
             except sqlite3.Error as e:
                 return str(e)
         wait_until(refused, 40, "an error", 0.2)  # at the next renewal
-        wait_until(lambda: "elsewhere:9" in stats(c)["write_error"], 20,
+        wait_until(lambda: "elsewhere:9" in stats(c)["last_error"], 20,
                    "the reason")
         c.close()
         self.open.remove(c)
