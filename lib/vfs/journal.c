@@ -56,7 +56,8 @@ struct ls_journal {
 	int lock_fd;
 	struct ls_local *file; /* NULL: none */
 	uint64_t salt, end;
-	bool dirty; /* not synced since it was written */
+	bool dirty;   /* not synced since it was written */
+	bool unnamed; /* nor is its name */
 	struct ls_buf buf;
 };
 
@@ -574,9 +575,11 @@ ls_journal_sync(struct ls_journal *j, struct ls_err *e)
 
 	if (!j->dirty || j->file == NULL)
 		return LS_OK;
-	if ((rc = ls_fsync(j->file->fd, j->path, e)) == LS_OK)
-		j->dirty = false;
-	return rc;
+	if ((rc = ls_fsync(j->file->fd, j->path, e)) != LS_OK ||
+	    (j->unnamed && (rc = ls_fsync_dir_of(j->path, e)) != LS_OK))
+		return rc;
+	j->dirty = j->unnamed = false;
+	return LS_OK;
 }
 
 static enum ls_rc
@@ -683,12 +686,13 @@ write_new(struct ls_journal *j, int fd, const struct head *first,
 	if (rc == LS_OK)
 		rc = take_room(fd, o.at, 0, e);
 	ls_free(f.page);
-	return rc == LS_OK ? ls_fsync(fd, j->path, e) : rc;
+	/* An empty one is synced with its first transaction. */
+	return rc == LS_OK && n > 0 ? ls_fsync(fd, j->path, e) : rc;
 }
 
 static enum ls_rc
 publish(struct ls_journal *j, int fd, const char *tmp, uint64_t salt,
-    uint64_t end, struct ls_err *e)
+    uint64_t end, bool empty, struct ls_err *e)
 {
 	struct ls_local *l = ls_local_new(fd);
 	enum ls_rc rc;
@@ -703,8 +707,8 @@ publish(struct ls_journal *j, int fd, const char *tmp, uint64_t salt,
 	j->file = l;
 	j->salt = salt;
 	j->end = end;
-	j->dirty = false;
-	return ls_fsync_dir_of(j->path, e);
+	j->dirty = j->unnamed = empty;
+	return empty ? LS_OK : ls_fsync_dir_of(j->path, e);
 }
 
 enum ls_rc
@@ -727,7 +731,7 @@ ls_journal_begin(struct ls_journal *j, const struct ls_jbase *base,
 	else if ((rc = ls_open(tmp, O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC,
 		      0600, &fd, e)) == LS_OK &&
 		 (rc = write_new(j, fd, &h, moved, nkeep, &end, e)) == LS_OK) {
-		rc = publish(j, fd, tmp, h.salt, end, e);
+		rc = publish(j, fd, tmp, h.salt, end, nkeep == 0, e);
 		fd = -1;
 		for (size_t i = 0; j->salt == h.salt && i < nkeep; i++)
 			*keep[i] = moved[i];

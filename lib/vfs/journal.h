@@ -63,7 +63,7 @@ struct ls_local *ls_journal_file(struct ls_journal *j);
 
 /* Make the file anew, on top of base, with the entries of keep (rewritten: at,
  * end and pages_at move; sealed is forgotten). On an error the old one is
- * whole. synced: the name is on the disk when this returns. */
+ * whole. With something to keep it is on the disk when this returns. */
 enum ls_rc ls_journal_begin(struct ls_journal *j, const struct ls_jbase *base,
     struct ls_jrec *const *keep, size_t nkeep, struct ls_err *e) LS_MUST_CHECK;
 /* Append a transaction. page gives the bytes of r->pgno[i]; borrowed until the
