@@ -8,6 +8,8 @@ import random
 import shutil
 import signal
 import sys
+import threading
+import time
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "support"))
@@ -289,6 +291,135 @@ class Reload(Fleet):
                             stdout=open(d.log, "wb"), env=clean_env())
         wait_until(lambda: self.stored("a.db"), 20, "replica")
         self.assertEqual(d.stop(signal.SIGHUP), 0)
+
+
+class Limits(Fleet):
+    def test_more_than_descriptors(self):
+        """Far more databases than there may be descriptors: all are stored, at
+        the start and when all are written at once."""
+        paths = [self.database(self.tmp / "d" / f"{i}.db") for i in range(80)]
+        d = self.fleet([self.tree()], top={"park-after": "1h"})
+        script = 'ulimit -n 128 && exec "$@"'
+        d.proc = self.spawn([*WRAP, "sh", "-c", script, "sh", self.bin,
+                             "replicate", "-config", d.config],
+                            stdout=open(d.log, "wb"), stderr=2,
+                            env=clean_env())
+        d.ready()
+        apps = [connect(p) for p in paths]
+        for c in apps:
+            self.insert(c)
+        for p in paths:
+            d.sync(p)
+        for c in apps:
+            c.close()
+        for p in paths[::50]:
+            self.assert_replica(p)
+        self.assertEqual(d.stop(), 0)
+
+    def test_watches_are_used_up(self):
+        """Without inotify watches to be had the log says so, and databases are
+        seen all the same: parked ones that are written, and new ones."""
+        root = self.tmp / "d"
+        paths = [self.database(root / f"{i}" / "a.db") for i in range(12)]
+        for most in (1, 8, 20):  # none, some folders, folders and some files
+            shutil.rmtree(self.tmp / "r", ignore_errors=True)
+            d = self.fleet([self.tree(watch=True, recursive=True)],
+                           top={"park-after": "300ms"})
+            d.proc = self.spawn(
+                ["unshare", "-Ur", *WRAP, "sh", "-c",
+                 f"echo {most} > /proc/sys/user/max_inotify_watches && "
+                 'exec "$@"', "sh", self.bin, "replicate", "-config",
+                 d.config], stdout=open(d.log, "wb"), stderr=2,
+                env=clean_env())
+            d.ready()
+            d.wait_log("fs.inotify.max_user_watches is used up")
+            wait_until(lambda: sum(bool(r.get("parked")) for r in
+                                   self.listed(d).values()) >= 12, 20,
+                       "parked")
+            newest = {p: self.stored(p.relative_to(root))[-1][1]
+                      for p in paths}
+            for p in paths:
+                c = connect(p)
+                self.insert(c)
+                c.close()
+            for p in paths:
+                wait_until(lambda: self.stored(p.relative_to(root))[-1][1] >
+                           newest[p], 20, f"{p} with {most} watches")
+            paths.append(self.database(root / f"new{most}" / "a.db"))
+            wait_until(lambda: str(paths[-1]) in self.listed(d), 20,
+                       "new database")
+            d.sync(paths[-1])
+            self.assertEqual(d.stop(), 0)
+
+
+class Chaos(Fleet):
+    SECONDS = float(os.environ.get("LS_SECONDS", 600 if LONG else 10))
+
+    def test_requests_and_reloads_at_random(self):
+        """64 databases are written while they are stopped, started, synced,
+        registered, unregistered and configured otherwise: for a sanitizer to
+        watch; in the end everything that is named is stored as it is."""
+        root, stop = self.tmp / "d", threading.Event()
+        paths = [self.database(root / f"{i}.db") for i in range(64)]
+        url = f"file://{self.tmp}/r/"
+
+        def entries(rng):
+            return [{"path": str(p), "replica": {"url": url + p.name, **(
+                {"sync-interval": "2s"} if rng.random() < 0.1 else {})}}
+                for p in paths[:48] if rng.random() < 0.9]
+        d = self.fleet(entries(random.Random(1)), top={
+            "park-after": "200ms", "logging": {"level": "info"}}).start()
+        strange = []
+
+        def write(seed):
+            rng = random.Random(seed)
+            while not stop.is_set():
+                c = connect(rng.choice(paths))
+                self.insert(c, rng.randint(1, 3))
+                c.close()
+
+        def ask(seed):
+            rng = random.Random(seed)
+            while not stop.is_set():
+                p = rng.choice(paths)
+                what, body = rng.choice((
+                    ("/sync", {"wait": rng.random() < 0.5}), ("/stop", {}),
+                    ("/start", {}), ("/unregister", {}),
+                    ("/register", {"replica_url": url + p.name}),
+                    ("/list", None)))
+                if body is None:
+                    code = d.call("GET", what)[0]
+                else:
+                    code = d.call("POST", what, {
+                        "path": str(p), "timeout": 5, **body})[0]
+                if code not in (200, 400, 404, 409, 500):
+                    strange.append((what, code))
+        threads = [threading.Thread(target=f, args=(i,)) for i, f in
+                   enumerate([write] * 2 + [ask] * 4)]
+        for t in threads:
+            t.start()
+        rng, end = random.Random(2), time.monotonic() + self.SECONDS
+        while time.monotonic() < end:
+            self.entries(d, entries(rng))
+            mark = len(d.text())
+            d.proc.send_signal(signal.SIGHUP)
+            d.wait_log("configuration (not )?reloaded", 30, mark)
+        stop.set()
+        for t in threads:
+            t.join()
+        self.assertEqual(strange, [])
+        last = [{"path": str(p), "replica": {"url": url + p.name}}
+                for p in paths]
+        self.entries(d, last)
+        for p in paths:  # registered ones stay; stopped ones are begun
+            d.call("POST", "/unregister", {"path": str(p)})
+        d.proc.send_signal(signal.SIGHUP)
+        wait_until(lambda: len(self.listed(d)) == 64, 30, "all")
+        for p in paths:
+            d.sync(p)
+        for p in paths[::16]:
+            self.assert_replica(p)
+        self.assertEqual(d.stop(), 0)
 
 
 class BlackHole(Fleet):
