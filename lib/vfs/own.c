@@ -29,91 +29,15 @@
 #include "base/bytes.h"
 #include "base/file.h"
 #include "base/sys.h"
-#include "format/crc64.h"
 #include "vfs/guest.h"
 
 #include <assert.h>
-#include <errno.h>
 #include <stdio.h>
-#include <stdlib.h>
-#include <unistd.h>
 
 enum { FINISH_SECONDS = 30, HOOK_SECONDS = 30 };
 
 #define MAX_BYTES  (1ull << 30)
 #define MAX_AGE_NS (15 * 60 * LS_SEC)
-
-/* ---- where the buffer is --------------------------------------------------*/
-
-/* A folder of ours in the temporary one; nobody else may put names there. */
-static enum ls_rc
-private_dir(char **out, struct ls_err *e)
-{
-	const char *tmp = getenv("TMPDIR");
-	char *dir = ls_asprintf("%s/litestream-vfs-%u",
-	    tmp && tmp[0] ? tmp : "/tmp", (unsigned)getuid());
-	struct stat st;
-	int fd = -1;
-	enum ls_rc rc;
-
-	if (dir == NULL)
-		return ls_err_nomem(e);
-	if (ls_sys->mkdir(dir, 0700) != 0 && errno != EEXIST) {
-		rc = ls_err_sys(e, errno, "make %s", dir);
-	} else if ((rc = ls_open(dir,
-			O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC, 0, &fd,
-			e)) == LS_OK &&
-		   (ls_sys->fstat(fd, &st) != 0 || st.st_uid != getuid() ||
-		       (st.st_mode & 022) != 0)) {
-		(void)ls_err_set(e, LS_EDENIED, "%s is not ours alone", dir);
-		rc = ls_err_hint(
-		    e, LS_EDENIED, "set LITESTREAM_BUFFER_PATH or buffer=");
-	}
-	if (fd >= 0)
-		(void)ls_sys->close(fd);
-	if (rc == LS_OK)
-		*out = dir;
-	else
-		ls_free(dir);
-	return rc;
-}
-
-/* The place without the server's address: that may change. Gives. */
-static char *
-replica_id(struct ls_vdb *d)
-{
-	char *id =
-	    ls_strdup(ls_store_text(ls_replica_store(ls_vdb_replica(d))));
-	char *at = id ? strstr(id, " at ") : NULL;
-
-	if (at != NULL)
-		*at = '\0';
-	return id;
-}
-
-static enum ls_rc
-buffer_path(
-    struct ls_vdb *d, const struct ls_vfs_opts *o, char **out, struct ls_err *e)
-{
-	char *dir = NULL, *id;
-	enum ls_rc rc;
-
-	if (o->buffer != NULL) {
-		*out = ls_abspath(o->buffer);
-		return *out ? LS_OK : ls_err_nomem(e);
-	}
-	if ((rc = private_dir(&dir, e)) != LS_OK)
-		return rc;
-	if ((id = replica_id(d)) == NULL) {
-		ls_free(dir);
-		return ls_err_nomem(e);
-	}
-	*out = ls_asprintf("%s/%016llx.buffer", dir,
-	    (unsigned long long)ls_crc64(0, id, strlen(id)));
-	ls_free(dir);
-	ls_free(id);
-	return *out ? LS_OK : ls_err_nomem(e);
-}
 
 /* ---- the list -------------------------------------------------------------*/
 
@@ -499,7 +423,7 @@ replay(struct ls_own *w, struct ls_jfound *f, struct ls_err *e)
 static enum ls_rc
 attach(struct ls_own *w, struct ls_err *e)
 {
-	char *id = replica_id(w->d);
+	char *id = ls_own_replica_id(w->d);
 	struct ls_jfound f = { 0 };
 	struct ls_journal *j = NULL;
 	enum ls_rc rc;
@@ -566,7 +490,7 @@ ls_own_new(struct ls_vdb *d, const struct ls_vfs_opts *o, struct ls_own **out,
 	(void)pthread_mutex_init(&w->push, NULL);
 	ls_guest_cond(&w->wake);
 	if ((rc = ls_cancel_init(&w->cancel, e)) == LS_OK)
-		rc = buffer_path(d, o, &w->path, e);
+		rc = ls_own_buffer_path(d, o, &w->path, e);
 	if (rc == LS_OK)
 		*out = w;
 	else

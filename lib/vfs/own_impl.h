@@ -53,6 +53,12 @@ struct ls_own {
 	struct ls_log_limit said;
 };
 
+/* The place without the server's address, which may change. Gives a heap
+ * string; NULL: no memory. */
+char *ls_own_replica_id(struct ls_vdb *d);
+/* Path of the buffer, absolute. Gives *out. */
+enum ls_rc ls_own_buffer_path(struct ls_vdb *d, const struct ls_vfs_opts *o,
+    char **out, struct ls_err *e) LS_MUST_CHECK;
 /* The rest with the version lock. */
 void ls_own_drop(struct ls_own *w, struct ls_rec *from, uint64_t upto);
 /* Make newest (and prepared) anew from a stored state, which is kept, and what
