@@ -153,6 +153,9 @@ static const struct entry environment[] = {
 	    "The access key for S3; the first one wins." },
 	{ "AWS_SECRET_ACCESS_KEY, LITESTREAM_SECRET_ACCESS_KEY",
 	    "The secret that belongs to it." },
+	{ "AWS_PROFILE, AWS_REGION, AWS_ROLE_ARN, ...",
+	    "As the AWS tools use them: profiles and their files, roles,\n"
+	    "web identities, containers." },
 	{ "AWS_CA_BUNDLE, SSL_CERT_FILE, CURL_CA_BUNDLE",
 	    "A file of certificates that servers are checked against; the\n"
 	    "first that is set wins. Without, the system's own." },
@@ -164,6 +167,7 @@ static const struct entry environment[] = {
 static const struct entry signals[] = {
 	{ "SIGTERM, SIGINT",
 	    "Store what is committed, then end. A second one: end at once." },
+	{ "SIGHUP", "Read the configuration file again." },
 	{ "SIGTSTP", "Let go of every database, then stop." },
 	{ "SIGCONT", "Take them again." },
 };

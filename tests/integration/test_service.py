@@ -75,8 +75,8 @@ class Service(Case):
         d = self.service(
             f"s3://b/x?endpoint=http://127.0.0.1:{held.getsockname()[1]}"
             "&region=r", top={"shutdown-sync-timeout": "0s"},
-            WATCHDOG_USEC=INTERVAL, AWS_ACCESS_KEY_ID="k",
-            AWS_SECRET_ACCESS_KEY="s")
+            WATCHDOG_USEC=INTERVAL, AWS_ACCESS_KEY_ID="an-access-key",
+            AWS_SECRET_ACCESS_KEY="a-secret-key")
         d.wait_log("replica (has not answered yet|sync error)", 20)
         self.rest()
         self.sock.settimeout(30 * SLOW)

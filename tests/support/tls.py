@@ -7,7 +7,8 @@ import threading
 
 EMPTY = (b'<?xml version="1.0"?><ListBucketResult><Name>b</Name><IsTruncated>'
          b"false</IsTruncated></ListBucketResult>")
-KEYS = {"AWS_ACCESS_KEY_ID": "k", "AWS_SECRET_ACCESS_KEY": "s"}
+KEYS = {"AWS_ACCESS_KEY_ID": "an-access-key",
+        "AWS_SECRET_ACCESS_KEY": "a-secret-that-no-answer-has"}
 CA_VARIABLES = ("AWS_CA_BUNDLE", "SSL_CERT_FILE", "CURL_CA_BUNDLE")
 
 
