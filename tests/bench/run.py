@@ -4,7 +4,7 @@ machine, against one store, as ratios. See README.md for the rows.
 
     tests/bench/run.py [--quick] [--size 1GiB] [--build DIR] [ROW...]
 Rows (default: all): wal-file wal-s3 compaction durable-file durable-s3 commit first-file
-first-s3 restart restore-s3. S3 is MinIO where it is installed (built by Go when
+first-s3 restart restore-s3 fleet fleet-idle. S3 is MinIO where it is installed (built by Go when
 that is here), else Ceph RGW. Nothing here asserts a time; it prints a table.
 """
 import argparse
@@ -22,6 +22,7 @@ import time
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "support"))
+import fleet  # noqa: E402
 import ltx  # noqa: E402
 import servers  # noqa: E402
 from faultproxy import FaultProxy  # noqa: E402
@@ -404,6 +405,8 @@ class Bench:
         "first-s3": lambda b: b.first("s3"),
         "restart": restart,
         "restore-s3": restore,
+        "fleet": fleet.beside,
+        "fleet-idle": fleet.idle,
     }
 
     def print_table(self):
