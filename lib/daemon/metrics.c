@@ -137,7 +137,9 @@ each_mode(struct ls_metrics *m, const struct row *r, struct ls_db *db)
 		",mode=\"RESTART\"", ",mode=\"TRUNCATE\"" };
 
 	for (size_t i = LS_CKPT_PASSIVE; i <= LS_CKPT_TRUNCATE; i++) {
-		if (ls_tally_get(&db->tally.ckpt_ns[i]) == 0)
+		/* The usual one is there from the start, for dashboards. */
+		if (i != LS_CKPT_PASSIVE &&
+		    ls_tally_get(&db->tally.ckpt_ns[i]) == 0)
 			continue; /* none of this mode was tried */
 		say_db(m, r, db, modes[i]);
 		say_value(m, field(r, db, i), r->seconds);
