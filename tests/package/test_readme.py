@@ -90,9 +90,12 @@ class Readme(Case):
     maxDiff = None
 
     def run_in(self, lower, text, folders, timeout):
-        peer = upstream_binary() or "/bin/false"
-        r = sandbox.run(lower, text.replace("UPSTREAM", str(peer)), folders,
-                        timeout=timeout)
+        # Where every user may run it.
+        text = (f"install -D {upstream_binary() or '/bin/false'} "
+                "/opt/peer/litestream\n" + text)
+        r = sandbox.run(lower, text.replace("UPSTREAM",
+                                            "/opt/peer/litestream"),
+                        folders, timeout=timeout)
         self.assertEqual((r.status, r.out.splitlines()[-1:]),
                          (0, ["the README is right"]), r.out[-6000:])
         return r.out

@@ -11,7 +11,7 @@ BUILD_PACKAGES=(build-essential cmake ninja-build pkg-config libsqlite3-dev
 	libisal-dev libyaml-dev libexpat1-dev libjansson-dev
 	libmicrohttpd-dev python3)
 TEST_PACKAGES=(python3-venv clang clang-format universal-ctags shellcheck git
-	debootstrap fish groff-base openssl systemd
+	debootstrap file fish groff-base openssl systemd
 	systemd-container zsh)
 CEPH_PACKAGES=(radosgw ceph-mon ceph-osd ceph-common)
 UPSTREAM_VERSION=0.5.17

@@ -33,7 +33,7 @@ def need(case):
     """Skip the test, visibly, where no sandbox can be."""
     why = why_not()
     if not why and run("/", "true").status != 0:
-        why = "mounting is not permitted here"
+        why = "nothing can be mounted here (in a chroot, / must be a mount)"
     if why:
         case.skipTest(why)
 
