@@ -165,6 +165,8 @@ fault_clock(int64_t ns)
 {
 	base_table();
 	atomic_store(&shift, ns);
+	if (table.mono_ns == f_mono)
+		return; /* threads may be looking at the table */
 	table.mono_ns = f_mono, table.boot_ns = f_boot;
 	table.wall_ns = f_wall, table.sleep_ns = f_sleep;
 }

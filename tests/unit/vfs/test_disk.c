@@ -409,8 +409,8 @@ TEST(disk_cache_that_fails_changes_no_answer)
 		fault_arm(n, n % 2 ? ENOSPC : EIO);
 		r = kit_cached(dir, 1 << 20);
 		kit_see(r, &x, x.txid);
+		ls_reader_close(r); /* its threads use the seam */
 		fault_disarm();
-		ls_reader_close(r);
 		if (!fault_fired())
 			break;
 	}
