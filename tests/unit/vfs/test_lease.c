@@ -117,9 +117,11 @@ TEST(lease_has_one_winner)
 TEST(lease_runs_out)
 {
 	struct ls_store *st = folder();
-	struct ls_lease *a = taken(st, "a:1"), *b;
+	struct ls_lease *a, *b;
 	struct ls_err e = { 0 };
 
+	fault_clock(0); /* before there is a thread that looks at it */
+	a = taken(st, "a:1");
 	fault_clock(29 * (int64_t)LS_SEC);
 	CHECK_OK(ls_lease_held(a, &e));
 	refused(st, "a:1");
