@@ -17,7 +17,7 @@ FAST = {"LITESTREAM_COMPACTION_LEVELS": "50ms,200ms",
         "LITESTREAM_SNAPSHOT_INTERVAL": "500ms",
         "LITESTREAM_SNAPSHOT_RETENTION": "500ms",
         "LITESTREAM_L0_RETENTION": "200ms"}
-SYNCS = 10000 if LONG else 1500
+SYNCS = 10000 if LONG else 600
 
 
 READER = f"""
@@ -44,7 +44,7 @@ class Upkeep(WriteCase):
         for last in (SYNCS // 3, 2 * SYNCS // 3, SYNCS):
             app = self.app("run", write_uri(self.url, self.buffer,
                                             sync_interval="1h"),
-                           sync=1, env={**FAST, "LS_APP_PACE": 2000})
+                           sync=1, env={**FAST, "LS_APP_PACE": 4000})
             wait_until(lambda: app.synced and app.synced[-1] >= last or
                        app.proc.poll() is not None, 300, "syncs", 0.1)
             wait_until(lambda: self.files() < SYNCS // 2 or
