@@ -120,7 +120,9 @@ ls_db_failed(struct ls_db *db, struct ls_log_limit *l, const char *what,
     const struct ls_err *e)
 {
 	(void)pthread_mutex_lock(&db->d->mu);
-	remember(db, e);
+	/* Why it was given up is worth more than that it was. */
+	if (e->rc != LS_ECANCELED || db->err == NULL)
+		remember(db, e);
 	(void)pthread_cond_broadcast(&db->d->changed);
 	(void)pthread_mutex_unlock(&db->d->mu);
 	if (e->rc != LS_ECANCELED && ls_log_due(l, LOG_EVERY_SEC * LS_SEC))
