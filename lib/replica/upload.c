@@ -16,7 +16,9 @@
  *     the levels are listed before the put too, and the request is signed with
  *     the time of the proof, so that a server refuses it 15 minutes later even
  *     if we slept in between; where l0-retention leaves less time, our own
- *     deadline ends it. (test: paused_writer_lists_before_it_puts)
+ *     deadline ends it, though never before a request had time to end: what
+ *     took longer than half of l0-retention is listed after anyway.
+ *     (test: paused_writer_lists_before_it_puts, a_put_has_time_to_end)
  * (4) NOTHING IS SENT ON TOP OF DOUBT. One put at a time, TXID by TXID. A put
  *     whose answer was lost is settled by reading size and bytes back (never by
  *     ETag); until that is possible the caller gets an error and comes again
@@ -50,6 +52,7 @@ enum { FEW = 500 };	  /* files that one request lists, also soon */
 enum { WHOLE = 1 << 20 }; /* up to here objects are compared byte by byte */
 
 #define MINUTE	       (60 * LS_SEC)
+#define SHORTEST       (10 * LS_SEC) /* that a put is given */
 #define DEADLINE_BYTES (64ull << 20)
 
 struct ls_uploader {
@@ -404,13 +407,13 @@ send(struct ls_uploader *u, const struct local *l, bool if_absent,
 		.sign_time_ns = u->proof_wall_ns,
 		.once = true };
 	uint64_t age = age_ns(u->proof_boot_ns), until;
+	uint64_t limit = LS_MAX(u->limit_ns, SHORTEST);
 
 	if (c != NULL)
 		mine = *c;
 	/* A large file may take longer than any limit; it is listed after. */
 	if (u->own_deadline && l->size <= DEADLINE_BYTES) {
-		until = ls_sys->mono_ns() +
-			(u->limit_ns > age ? u->limit_ns - age : 0);
+		until = ls_sys->mono_ns() + (limit > age ? limit - age : 0);
 		if (mine.deadline_ns == 0 || until < mine.deadline_ns)
 			mine.deadline_ns = until;
 	}

@@ -309,6 +309,37 @@ TEST(paused_writer_lists_before_it_puts)
 	}
 }
 
+static uint64_t slow_ns;
+
+static uint64_t
+slow_clock(void)
+{
+	return ls_sys_real.mono_ns() + (slow_ns += 50 * LS_MS);
+}
+
+/* Files are kept for a fifth of a second, and everything takes longer. */
+TEST(a_put_has_time_to_end)
+{
+	const struct ls_sys *was = ls_sys;
+	static struct ls_sys slow;
+	struct ls_err e = { 0 };
+	struct fx x;
+	struct side a;
+
+	fx_open(&x, 512);
+	side_open(&a, &x, "a", 1, 200 * (int64_t)LS_MS);
+	slow = *was;
+	slow.mono_ns = slow.boot_ns = slow_clock;
+	ls_sys = &slow;
+	(void)sync_side(&a);
+	for (uint64_t t = 1; t <= 5; t++)
+		CHECK_OK(put(&a, t, &e));
+	ls_sys = was;
+	CHECK(stored_is(&a, 5));
+	ls_uploader_free(a.u);
+	fx_close(&x);
+}
+
 /* Any call of a put may fail, with the object there or not: the same file
  * again ends it well, once and with our bytes. */
 TEST(lost_answers_are_settled)
