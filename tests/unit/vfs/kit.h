@@ -25,5 +25,8 @@ void kit_prune(int level, uint64_t min, uint64_t max);
 uint64_t kit_gets(struct ls_reader *r);
 uint64_t kit_lists(struct ls_reader *r);
 int kit_threads(void);
+/* Until there are no more than that. One that was joined is seen for a moment
+ * yet: the kernel wakes who joins it before it takes it off the list. */
+void kit_threads_end(int most);
 
 #endif
