@@ -149,6 +149,13 @@ fault_memory(int on)
 }
 
 void
+fault_calm(void)
+{
+	atomic_store(&all_after, 0);
+	atomic_store(&left, 0);
+}
+
+void
 fault_disarm(void)
 {
 	ls_sys = &ls_sys_real;

@@ -18,7 +18,8 @@ void fault_arm(int n, int err);	     /* the nth call from now fails with err */
 void fault_arm_from(int n, int err); /* and all after it */
 void fault_reads(int on);	     /* count reads too */
 void fault_memory(int on);	     /* count allocations too (default on) */
-void fault_disarm(void);
+void fault_calm(void);	 /* no more faults, while threads use the seam */
+void fault_disarm(void); /* the seam is the real one again */
 int fault_fired(void);
 /* Shift the clocks of the seam by ns (a virtual clock); sleeps advance it. */
 void fault_clock(int64_t ns);

@@ -20,7 +20,8 @@ try_writer(struct ls_reader **r, uint64_t sync_ns, struct ls_err *e)
 	struct ls_vfs_opts o = { .cache_bytes = 1 << 20,
 		.write = true,
 		.sync_ns = sync_ns,
-		.buffer_bytes = 64 * PS };
+		.buffer_bytes = 64 * PS,
+		.keep.off = true }; /* it writes whenever it likes */
 	enum ls_rc rc;
 
 	CHECK(asprintf(&o.url, "file://%s", T("rep")) > 0);
@@ -404,9 +405,9 @@ TEST(replay_only_onto_its_base)
 	struct ls_err e = { 0 };
 
 	crashed("abc");
-	r = writer();
+	CHECK(!ls_exists(fx_path(0, 2, 2)));
+	r = writer(); /* which sends what it finds at once */
 	see(r, 5, 'c');
-	CHECK_EQ(kit_txid(r), 1);
 	CHECK_EQ(push(r), 2);
 	ls_reader_close(r);
 	CHECK(!kept_aside());
@@ -446,20 +447,23 @@ TEST(the_buffer_names_the_base_of_each_transaction)
 	fx_close(&x);
 	crashed("-cd");
 	store_back();
+	CHECK(!ls_exists(fx_path(0, 3, 3)));
 	r = writer();
 	see(r, 5, 'd');
-	CHECK_EQ(kit_txid(r), 2);
-	CHECK_EQ(push(r), 3);
+	CHECK(push(r) >= 3); /* one more if 'c' was sealed alone */
 	ls_reader_close(r);
 	CHECK(!kept_aside());
+	CHECK_EQ(stored_byte(4 * PS + 200), 'd');
 }
 
 TEST(loser_is_told_and_keeps_its_buffer)
 {
 	struct fx x;
-	struct ls_reader *r = writer(), *s;
+	struct ls_reader *r, *s;
 	struct ls_err e = { 0 };
 
+	fault_clock(0); /* before there is a thread that looks at it */
+	r = writer();
 	txn(r, 5, 'a');
 	CHECK_EQ(push(r), 1);
 	txn(r, 5, 'b');
@@ -492,10 +496,12 @@ TEST(loser_is_told_and_keeps_its_buffer)
 
 TEST(a_store_that_is_away_turns_writes_away_in_the_end)
 {
-	struct ls_reader *r = writer();
+	struct ls_reader *r;
 	struct ls_err e = { 0 };
 	enum ls_rc rc = LS_OK;
 
+	fault_clock(0); /* before there is a thread that looks at it */
+	r = writer();
 	txn(r, 5, 'a');
 	CHECK_EQ(push(r), 1);
 	store_away();
