@@ -12,7 +12,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent))
 from vfskit import VfsCase, load, pragma, stats  # noqa: E402
 from writekit import write_uri  # noqa: E402
 from faultproxy import FaultProxy, Rule  # noqa: E402
-from harness import main, wait_until  # noqa: E402
+from harness import LONG, main, wait_until  # noqa: E402
 
 
 class Faults(VfsCase):
@@ -167,7 +167,8 @@ class Store(Faults):
 
     def test_store_down(self):
         url = self.place()
-        c = self.writer(url, sync_interval="20ms")
+        # Upkeep comes again by itself, but only half a minute later.
+        c = self.writer(url, sync_interval="20ms", compaction=int(LONG))
         self.insert(c, 5)
         pragma(c, "sync")
         self.proxy.refuse(True)
@@ -178,7 +179,6 @@ class Store(Faults):
         self.assertNotEqual(stats(c)["last_error"], "")
         self.proxy.refuse(False)
         self.settled(c)
-        # Upkeep comes again by itself, half a minute later.
         wait_until(lambda: stats(c)["last_error"] == "", 90, "recovery", 0.1)
 
     def test_store_down_with_durable_commits(self):
