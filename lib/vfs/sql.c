@@ -21,6 +21,7 @@
 #include "vfs/guest.h"
 #include "vfs/hydrate.h"
 #include "vfs/own.h"
+#include "vfs/refused.h"
 
 #include <stdlib.h>
 #include <strings.h>
@@ -31,8 +32,8 @@ enum { TEXT_MOST = 16 << 20, SYNC_SECONDS = 60 };
 
 /* ---- errors and the log ---------------------------------------------------*/
 
-static char *
-text_of(const struct ls_err *e)
+char *
+ls_sql_text(const struct ls_err *e)
 {
 	return e->hint[0] ? sqlite3_mprintf("%s (%s)", e->msg, e->hint)
 			  : sqlite3_mprintf("%s", e->msg);
@@ -433,7 +434,7 @@ ls_sql_pragma(struct ls_reader *r, char **arg)
 			continue;
 		rc = pragmas[i].fn(r, arg[2], &out, &e);
 		arg[0] = rc == LS_OK ? sqlite3_mprintf("%s", ls_buf_str(&out))
-				     : text_of(&e);
+				     : ls_sql_text(&e);
 		ls_buf_free(&out);
 		return rc == LS_OK ? SQLITE_OK : SQLITE_ERROR;
 	}
@@ -470,7 +471,7 @@ result(sqlite3_context *c, answer *fn, const char *set)
 	if (fn(r, set, &out, &e) == LS_OK) {
 		sqlite3_result_text(c, ls_buf_str(&out), -1, SQLITE_TRANSIENT);
 	} else {
-		text = text_of(&e);
+		text = ls_sql_text(&e);
 		sqlite3_result_error(c, text ? text : e.msg, -1);
 		sqlite3_free(text);
 	}
@@ -526,9 +527,14 @@ ls_sql_auto(sqlite3 *db, char **err, const struct sqlite3_api_routines *api)
 		{ "litestream_lag", 0, 0, fn_lag },
 		{ "litestream_set_time", 1, SQLITE_DIRECTONLY, fn_set_time },
 	};
+	const char *why = ls_refused_why(db);
 	int rc = SQLITE_OK;
 
-	(void)err, (void)api;
+	(void)api;
+	if (why != NULL) {
+		*err = sqlite3_mprintf("%s", why);
+		return SQLITE_CANTOPEN;
+	}
 	if (ls_vfs_reader_of(db, "main") == NULL)
 		return SQLITE_OK;
 	for (size_t i = 0; rc == SQLITE_OK && i < LS_COUNT(fns); i++)

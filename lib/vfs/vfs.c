@@ -10,12 +10,14 @@
  * (3) io_methods version 1: no shared memory, so WAL mode is not entered. Not
  *     IMMUTABLE: the database changes, and the locks tell us when.
  * (4) AN ERROR IS A RESULT CODE, its text goes to sqlite3_log, and the last one
- *     of a connection is in PRAGMA litestream_stats.
+ *     of a connection is in PRAGMA litestream_stats. Of opening sqlite3_errmsg
+ *     has it (refused.c).
  * (5) AFTER A FORK every call on a connection of the parent is an I/O error and
  *     nothing is freed (reader.c).
  */
 #include "vfs/vfs.h"
 
+#include "vfs/refused.h"
 #include "vfs/sql.h"
 
 #include "base/bytes.h"
@@ -281,6 +283,15 @@ param(void *arg, int i, const char **name, const char **value)
 }
 
 static int
+refuse(sqlite3_file *f, enum ls_rc rc, const struct ls_err *e)
+{
+	int code = ls_sql_code("open", rc, e, SQLITE_CANTOPEN);
+
+	return code == SQLITE_CANTOPEN ? ls_refused_open(f, ls_sql_text(e))
+				       : code;
+}
+
+static int
 open_main(const char *name, struct file *self, int flags, int *out_flags)
 {
 	struct ls_vfs_opts o;
@@ -294,11 +305,11 @@ open_main(const char *name, struct file *self, int flags, int *out_flags)
 	self->base.pMethods = NULL;
 	ls_sql_log_start();
 	if ((rc = ls_vfs_opts_read(&o, env, param, u.out, &e)) != LS_OK)
-		return ls_sql_code("open", rc, &e, SQLITE_CANTOPEN);
+		return refuse(&self->base, rc, &e);
 	rc = ls_reader_open(&o, &self->r, &e);
 	ls_vfs_opts_fini(&o);
 	if (rc != LS_OK)
-		return ls_sql_code("open", rc, &e, SQLITE_CANTOPEN);
+		return refuse(&self->base, rc, &e);
 	self->lock = SQLITE_LOCK_NONE;
 	self->base.pMethods = &methods;
 	/* Whether it may be written to is asked again by every transaction:

@@ -24,6 +24,24 @@ def descriptors():
     return len(os.listdir("/proc/self/fd"))
 
 
+# A host that wants no automatic extensions: result codes.
+RESET = """
+import ctypes, sqlite3, sys
+m = sqlite3.connect(":memory:")
+m.enable_load_extension(True)
+m.execute("SELECT load_extension(?, 'sqlite3_litestreamvfs_init')",
+          (sys.argv[2],))
+lib, db = ctypes.CDLL("libsqlite3.so.0"), ctypes.c_void_p()
+lib.sqlite3_reset_auto_extension()
+print("open", lib.sqlite3_open_v2(sys.argv[1].encode(), ctypes.byref(db),
+                                  0x46, None))
+for sql in ("SELECT * FROM sqlite_master", "PRAGMA user_version",
+            "CREATE TABLE t(x)", "BEGIN IMMEDIATE", "VACUUM"):
+    print(lib.sqlite3_exec(db, sql.encode(), None, None, None))
+lib.sqlite3_close(db)
+"""
+
+
 class Reading(VfsCase):
     def states(self, page_size):
         """Write states of every kind; the reader shows what a restore makes,
@@ -320,15 +338,43 @@ class Guest(VfsCase):
                 "try: sqlite3.connect(sys.argv[1],uri=True)"
                 ".execute('SELECT 1 FROM t')\n"
                 "except sqlite3.Error as e: print(e); sys.exit(3)\n")
-        for more in ("&wirte=1", "&write=2", "&poll=7", "&cache_size=x",
-                     "&immutable=1", "&time=soon", "&txid=zz",
-                     "&txid=1&time=now"):
+        for more, why in (
+                ("&wirte=1", "wirte"), ("&write=2", "write"),
+                ("&poll=7", "poll"), ("&cache_size=x", "cache_size"),
+                # Asks for the size before anybody can say why.
+                ("&immutable=1", "unable to open database file"),
+                ("&time=soon", "soon"), ("&txid=zz", "zz"),
+                ("&txid=1&time=now", "txid")):
             r = subprocess.run([sys.executable, "-c", prog,
                                 uri(self.url) + more], capture_output=True,
                                text=True, timeout=60,
                                env={**os.environ, "LITESTREAM_LOG_FILE": log})
             self.assertEqual((r.returncode, r.stderr), (3, ""), more)
-            self.assertEqual(r.stdout, "unable to open database file\n")
+            self.assertIn(why, r.stdout)
+            self.assertIn("immutable" if "immutable" in more else why,
+                          log.read_text().splitlines()[-1])
+
+    def test_a_refused_file_is_not_an_empty_database(self):
+        """Where nobody asks why: in ATTACH, and without our extension."""
+        self.simple()
+        load()
+        before = descriptors()
+        bad = uri(self.url) + "&wirte=1"
+        c = sqlite3.connect(":memory:", uri=True)
+        for more in ("", "&nolock=1", "&mode=ro"):
+            with self.assertRaisesRegex(sqlite3.Error, "unable to open"):
+                c.execute("ATTACH ? AS a", (bad + more,))
+        self.assertEqual(c.execute("PRAGMA database_list").fetchall(),
+                         [(0, "main", "")])
+        with self.assertRaises(sqlite3.Error):
+            c.execute("VACUUM INTO ?", (bad,))
+        c.close()
+        self.assertEqual(descriptors(), before)
+        r = subprocess.run(
+            [sys.executable, "-c", RESET, bad, str(EXTENSION)],
+            capture_output=True, text=True, timeout=60)
+        self.assertEqual(r.stdout.splitlines(), ["open 0"] + 5 * ["14"],
+                         r.stderr)
 
     def test_shell(self):
         self.simple()

@@ -119,8 +119,9 @@ class Lease(VfsCase):
         lease = json.loads((self.tmp / "r/lock.json").read_text())
         self.assertEqual(lease["owner"].rsplit(":", 1)[1], str(os.getpid()))
         said, log = self.other()
-        self.assertEqual(said, "unable to open database file")
-        self.assertIn(f"lease already held by {lease['owner']} until 20", log)
+        for text in said, log:
+            self.assertIn(f"lease already held by {lease['owner']} until 20",
+                          text)
         # Whoever only reads needs no lease, until it wants to write.
         r = subprocess.run([sys.executable, "-c", READER, write_uri(
             self.url, self.tmp / "third", write=0, lease=1)],
