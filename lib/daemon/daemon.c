@@ -481,7 +481,7 @@ look_for_slow(struct ls_daemon *d, uint64_t now)
 		struct ls_db *db = d->db[i];
 
 		if (db->remote_lent && db->remote_since_ns != 0 &&
-		    now - db->remote_since_ns >= SLOW_SEC * LS_SEC &&
+		    now > db->remote_since_ns + SLOW_SEC * LS_SEC &&
 		    ls_log_due(&db->slow_limit, 30 * LS_SEC))
 			ls_warn("replica has not answered yet",
 			    LS_ATTRS(LS_S("db", db->name),

@@ -249,12 +249,27 @@ settle(struct ls_db *db, enum ls_rc rc, bool more, uint64_t retry_ns)
 	(void)pthread_cond_broadcast(&d->changed);
 }
 
+/* The file that the replica's newest is compared with went away: a local step
+ * puts another in its place, and will say so in a moment. */
+static bool
+is_being_replaced(struct ls_db *db, uint64_t failures, const struct ls_err *e)
+{
+	bool comparing;
+
+	(void)pthread_mutex_lock(&db->d->mu);
+	comparing = db->compare;
+	(void)pthread_mutex_unlock(&db->d->mu);
+	return comparing && e->rc == LS_ENOTFOUND && failures < 10;
+}
+
 /* Logs; ns until the next try. */
 static uint64_t
 failed(struct ls_db *db, bool stop, const struct ls_err *e)
 {
 	uint64_t n = atomic_fetch_add(&db->remote_failures, 1) + 1;
 
+	if (is_being_replaced(db, n, e))
+		return 20 * LS_MS;
 	ls_tally_add(&db->tally.upload_errors, e->rc != LS_ECANCELED);
 	if (e->rc == LS_EFENCED)
 		db->remote_limit.last_ns = 0; /* said whatever came before */
