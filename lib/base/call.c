@@ -6,7 +6,7 @@
 
 #include <errno.h>
 #include <poll.h>
-#include <pthread.h>
+#include <signal.h>
 #include <sys/eventfd.h>
 #include <unistd.h>
 
@@ -83,6 +83,20 @@ ls_call_sleep(const struct ls_call *c, uint64_t ns, struct ls_err *e)
 	return ls_call_check(c, e);
 }
 
+/* A signal is for the threads of the program, none of which is made here. */
+static bool
+spawn(pthread_t *t, void *(*run)(void *arg), void *arg)
+{
+	sigset_t all, old;
+	bool ok;
+
+	(void)sigfillset(&all);
+	(void)pthread_sigmask(SIG_SETMASK, &all, &old);
+	ok = pthread_create(t, NULL, run, arg) == 0;
+	(void)pthread_sigmask(SIG_SETMASK, &old, NULL);
+	return ok;
+}
+
 struct gang {
 	pthread_mutex_t mu;
 	size_t next, n;
@@ -118,7 +132,7 @@ threads_run(const struct ls_par *p, size_t n, unsigned k,
 
 	(void)p;
 	for (; started + 1 < want; started++)
-		if (pthread_create(&t[started], NULL, gang_work, &g) != 0)
+		if (!spawn(&t[started], gang_work, &g))
 			break; /* fewer at once: slower, still right */
 	(void)gang_work(&g);
 	while (started > 0)
@@ -138,3 +152,29 @@ serial_run(const struct ls_par *p, size_t n, unsigned k,
 }
 
 const struct ls_par ls_par_serial = { serial_run };
+
+static void *
+task_work(void *v)
+{
+	struct ls_task *t = v;
+
+	t->job(t->arg);
+	return NULL;
+}
+
+void
+ls_task_start(struct ls_task *t, void (*job)(void *arg), void *arg)
+{
+	t->job = job, t->arg = arg;
+	t->running = spawn(&t->thread, task_work, t);
+	if (!t->running)
+		job(arg);
+}
+
+void
+ls_task_wait(struct ls_task *t)
+{
+	if (t->running)
+		(void)pthread_join(t->thread, NULL);
+	t->running = false;
+}

@@ -4,6 +4,7 @@
 
 #include "base/err.h"
 
+#include <pthread.h>
 #include <stdatomic.h>
 
 /* Set once, seen by every call that was given it. fd becomes readable then
@@ -39,12 +40,23 @@ enum ls_rc ls_call_sleep(
 
 /* Run job(arg, i) for i in 0..n-1, at most k at once, and return when all are
  * done. Libraries that want parallel work are given one of these; threads are
- * made only here. */
+ * made only here. They take no signals. */
 struct ls_par {
 	void (*run)(const struct ls_par *p, size_t n, unsigned k,
 	    void (*job)(void *arg, size_t i), void *arg);
 };
 extern const struct ls_par ls_par_threads; /* a pthread each, up to k */
 extern const struct ls_par ls_par_serial;  /* one after the other */
+
+/* One job beside the caller's work. When no thread can be had, the caller does
+ * it at once. Born zeroed; wait before it is started again or goes. */
+struct ls_task {
+	pthread_t thread;
+	bool running;
+	void (*job)(void *arg);
+	void *arg;
+};
+void ls_task_start(struct ls_task *t, void (*job)(void *arg), void *arg);
+void ls_task_wait(struct ls_task *t); /* one that does not run: at once */
 
 #endif

@@ -137,6 +137,8 @@ enum ls_rc ls_s3_copy_parts(struct ls_store *st, const char *source,
 uint64_t ls_s3_equal_part(uint64_t part_size, uint64_t size);
 /* Size of the parts after `done` ones, of which the last had size now. */
 uint64_t ls_s3_next_part(uint64_t now, size_t done);
+/* Parts of a streamed body that are in memory, so on their way, at once. */
+size_t ls_s3_stream_slots(size_t part_size, int concurrency);
 enum ls_rc ls_s3_begin(struct ls_upload *u, struct ls_err *e) LS_MUST_CHECK;
 enum ls_rc ls_s3_write(
     struct ls_upload *u, struct ls_span bytes, struct ls_err *e) LS_MUST_CHECK;
@@ -164,6 +166,14 @@ struct ls_s3_multi {
 };
 enum ls_rc ls_s3_multi_create(
     struct ls_s3_multi *m, struct ls_err *e) LS_MUST_CHECK;
+/* Send part `number` (from 1) and give its ETag (heap). Changes nothing in m:
+ * several may go at once. */
+enum ls_rc ls_s3_multi_send(const struct ls_s3_multi *m, size_t number,
+    const struct ls_body *b, char **etag, struct ls_err *e) LS_MUST_CHECK;
+/* Note the next part, of n bytes, as sent. Takes etag. */
+enum ls_rc ls_s3_multi_add(struct ls_s3_multi *m, char *etag, uint64_t n,
+    struct ls_err *e) LS_MUST_CHECK;
+/* Both. */
 enum ls_rc ls_s3_multi_part(struct ls_s3_multi *m, const struct ls_body *b,
     struct ls_err *e) LS_MUST_CHECK;
 /* Bytes [off, off + n) of the copy source. */

@@ -77,11 +77,10 @@ ls_s3_multi_create(struct ls_s3_multi *m, struct ls_err *e)
 
 /* ---- parts -----------------------------------------------------------------*/
 
-/* Takes etag. */
-static enum ls_rc
-add_etag(struct ls_s3_multi *m, char *etag, struct ls_err *e)
+enum ls_rc
+ls_s3_multi_add(struct ls_s3_multi *m, char *etag, uint64_t n, struct ls_err *e)
 {
-	if (etag != NULL && m->n == m->cap) {
+	if (m->n == m->cap) {
 		size_t cap = m->cap ? m->cap * 2 : 16;
 		char **p = ls_realloc(m->etags, cap * sizeof *p);
 
@@ -91,16 +90,15 @@ add_etag(struct ls_s3_multi *m, char *etag, struct ls_err *e)
 		}
 		m->etags = p, m->cap = cap;
 	}
-	if (etag == NULL)
-		return ls_err_nomem(e);
 	m->etags[m->n++] = etag;
+	m->total += n;
 	return LS_OK;
 }
 
 static enum ls_rc
-room_for_part(const struct ls_s3_multi *m, struct ls_err *e)
+room_for_part(size_t number, struct ls_err *e)
 {
-	if (m->n < LS_S3_PARTS_MAX)
+	if (number <= LS_S3_PARTS_MAX)
 		return LS_OK;
 	return ls_err_hint(e,
 	    ls_err_set(e, LS_ERANGE, "more than %d parts", LS_S3_PARTS_MAX),
@@ -108,8 +106,8 @@ room_for_part(const struct ls_s3_multi *m, struct ls_err *e)
 }
 
 enum ls_rc
-ls_s3_multi_part(
-    struct ls_s3_multi *m, const struct ls_body *b, struct ls_err *e)
+ls_s3_multi_send(const struct ls_s3_multi *m, size_t number,
+    const struct ls_body *b, char **etag, struct ls_err *e)
 {
 	struct ls_s3_req q = {
 		.method = "PUT",
@@ -119,25 +117,35 @@ ls_s3_multi_part(
 		.has_body = true,
 	};
 	struct ls_http_resp r;
-	char number[16];
+	char text[24], *p = NULL;
 	enum ls_rc rc;
 
-	if ((rc = room_for_part(m, e)) != LS_OK)
+	if ((rc = room_for_part(number, e)) != LS_OK)
 		return rc;
-	(void)snprintf(number, sizeof number, "%zu", m->n + 1);
-	ls_s3_param(&q, "partNumber", number);
+	(void)snprintf(text, sizeof text, "%zu", number);
+	ls_s3_param(&q, "partNumber", text);
 	ls_s3_param(&q, "uploadId", m->id);
 	ls_s3_key_headers(m->st, &q);
 	ls_http_resp_init(&r);
 	rc = ls_s3_send(m->st, &q, &r, m->c, e);
 	if (rc == LS_OK && r.etag[0] == '\0')
 		rc = ls_err_set(e, LS_ESERVER, "no ETag in the answer");
+	if (rc == LS_OK && (p = ls_strdup(r.etag)) == NULL)
+		rc = ls_err_nomem(e);
 	if (rc == LS_OK)
-		rc = add_etag(m, ls_strdup(r.etag), e);
-	if (rc == LS_OK)
-		m->total += b->size;
+		*etag = p;
 	ls_http_resp_fini(&r);
-	return ls_err_wrap(e, rc, "part %s", number);
+	return ls_err_wrap(e, rc, "part %zu", number);
+}
+
+enum ls_rc
+ls_s3_multi_part(
+    struct ls_s3_multi *m, const struct ls_body *b, struct ls_err *e)
+{
+	char *etag = NULL;
+	enum ls_rc rc = ls_s3_multi_send(m, m->n + 1, b, &etag, e);
+
+	return rc != LS_OK ? rc : ls_s3_multi_add(m, etag, b->size, e);
 }
 
 static enum ls_rc
@@ -165,10 +173,10 @@ ls_s3_multi_copy(struct ls_s3_multi *m, const char *source, uint64_t off,
 		.error_in_200 = true,
 	};
 	struct ls_http_resp r;
-	char number[16], range[64], *etag = NULL;
+	char number[24], range[64], *etag = NULL;
 	enum ls_rc rc;
 
-	if ((rc = room_for_part(m, e)) != LS_OK)
+	if ((rc = room_for_part(m->n + 1, e)) != LS_OK)
 		return rc;
 	(void)snprintf(number, sizeof number, "%zu", m->n + 1);
 	(void)snprintf(range, sizeof range, "bytes=%" PRIu64 "-%" PRIu64, off,
@@ -185,11 +193,9 @@ ls_s3_multi_copy(struct ls_s3_multi *m, const char *source, uint64_t off,
 	if (rc == LS_OK && etag == NULL)
 		rc = ls_err_set(e, LS_ESERVER, "no ETag in the answer");
 	if (rc == LS_OK)
-		rc = add_etag(m, etag, e);
+		rc = ls_s3_multi_add(m, etag, n, e);
 	else
 		ls_free(etag);
-	if (rc == LS_OK)
-		m->total += n;
 	ls_buf_free(&out);
 	return ls_err_wrap(e, rc, "copy part %s", number);
 }

@@ -84,7 +84,6 @@ ls_quiet_end(struct ls_quiet *q)
 
 struct shift {
 	pthread_t owner;
-	sigset_t theirs, all;
 	void (*job)(void *arg, size_t i);
 	void *arg;
 };
@@ -94,17 +93,14 @@ static void
 shift_job(void *v, size_t i)
 {
 	struct shift *s = v;
+	bool own = pthread_equal(s->owner, pthread_self()) != 0;
 	struct ls_quiet q;
 
-	if (!pthread_equal(s->owner, pthread_self())) {
-		s->job(s->arg, i);
-		return;
-	}
-	(void)pthread_sigmask(SIG_SETMASK, &s->theirs, NULL);
-	ls_quiet_begin(&q);
+	if (own)
+		ls_quiet_begin(&q);
 	s->job(s->arg, i);
-	ls_quiet_end(&q);
-	(void)pthread_sigmask(SIG_SETMASK, &s->all, NULL);
+	if (own)
+		ls_quiet_end(&q);
 }
 
 static void
@@ -114,10 +110,7 @@ guest_run(const struct ls_par *p, size_t n, unsigned k,
 	struct shift s = { .owner = pthread_self(), .job = job, .arg = arg };
 
 	(void)p;
-	(void)sigfillset(&s.all);
-	(void)pthread_sigmask(SIG_SETMASK, &s.all, &s.theirs);
 	ls_par_threads.run(&ls_par_threads, n, k, shift_job, &s);
-	(void)pthread_sigmask(SIG_SETMASK, &s.theirs, NULL);
 }
 
 const struct ls_par ls_guest_par = { guest_run };

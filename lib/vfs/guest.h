@@ -24,7 +24,7 @@ struct ls_quiet {
 void ls_quiet_begin(struct ls_quiet *q);
 void ls_quiet_end(struct ls_quiet *q);
 
-/* As ls_par_threads, but its threads block every signal. */
+/* As ls_par_threads, quiet in the caller's thread too. */
 extern const struct ls_par ls_guest_par;
 
 #endif

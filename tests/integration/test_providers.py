@@ -8,6 +8,7 @@ import os
 import re
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "support"))
@@ -162,6 +163,42 @@ class Providers(Case):
         for r in log:
             if r.method in ("GET", "HEAD", "DELETE"):
                 self.assertNotIn("x-amz-storage-class", r.names(), r)
+
+    def most_parts_at_once(self, url):
+        """Of a snapshot of about eight parts; each waits until as many as
+        `expect` were on their way at once, or a while."""
+        came = threading.Condition()
+        seen = {"now": 0, "most": 0}
+
+        def gate(r):
+            if "partNumber" not in r.query:
+                return None
+            with came:
+                seen["now"] += 1
+                seen["most"] = max(seen["most"], seen["now"])
+                came.notify_all()
+                came.wait_for(lambda: seen["most"] > 3, 0.25)
+                seen["now"] -= 1
+            return None
+        self.s3.answer = gate
+        self.addCleanup(setattr, self.s3, "answer", None)
+        log = self.there_and_back(self.verified(url), "-force-snapshot")
+        self.assertGreater(len([r for r in log if "partNumber" in r.query]), 6)
+        return seen["most"]
+
+    def test_s3_parts_at_once(self):
+        """As many as `concurrency` says, R2 two, and never more than memory
+        has room for; what was put together from them restores."""
+        c = connect(self.db)
+        c.execute("INSERT INTO t VALUES(randomblob(40000000))")
+        c.close()
+        for url, want in (
+                ("s3://bkt/app", 3), ("s3://bkt/app?concurrency=1", 1),
+                ("s3://bkt/app?concurrency=2&partSize=6000000", 2),
+                ("s3://bkt/app?endpoint=https://a.r2.cloudflarestorage.com",
+                 2)):
+            with self.subTest(url):
+                self.assertEqual(self.most_parts_at_once(url), want)
 
     def test_sse_kms(self):
         self.grow()

@@ -32,6 +32,7 @@ start_at(const char *path, const char *query, const struct httpd_step *steps,
 	CHECK_OK(ls_place_from_url(url, &p, &e));
 	p.access_key_id = ls_strdup("AK");
 	p.secret_access_key = ls_strdup("SK");
+	p.concurrency = 1; /* the script has one order */
 	CHECK_OK(ls_net_new(&f.net, &e));
 	CHECK_OK(ls_store_open(&p, f.net, &f.st, &e));
 	ls_place_fini(&p);

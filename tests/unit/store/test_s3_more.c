@@ -352,6 +352,21 @@ TEST(s3_complete_if_absent)
 	finish(&f);
 }
 
+TEST(s3_stream_slots)
+{
+	const size_t room = 16 << 20;
+
+	for (size_t part = 5 << 20; part < 8 * room; part += part / 3)
+		for (int c = 0; c < 70; c++) {
+			size_t n = ls_s3_stream_slots(part, c);
+
+			CHECK(n >= 1 && (n == 1 || n * part <= room));
+			CHECK(n == 1 || n <= (size_t)c);
+		}
+	CHECK_EQ(ls_s3_stream_slots(5 << 20, 5), 3);
+	CHECK_EQ(ls_s3_stream_slots(8 << 20, 5), 2);
+}
+
 TEST(s3_part_sizes)
 {
 	const uint64_t min = 5 << 20, tib = 1ull << 40;
