@@ -223,3 +223,33 @@ fx_equal(const struct fx *x, uint64_t txid, const char *name)
 	return got.n == (size_t)s->commit * x->page_size &&
 	       memcmp(got.p, s->pages, got.n) == 0;
 }
+
+bool
+fx_nothing_left(const char *name)
+{
+	char tmp[64];
+
+	(void)snprintf(tmp, sizeof tmp, "%s.tmp", name);
+	return !ls_exists(T(name)) && !ls_exists(T(tmp));
+}
+
+void
+fx_drop(const char *name)
+{
+	struct ls_err e = { 0 };
+
+	CHECK_OK(ls_remove_tree(T(name), &e));
+}
+
+void
+fx_poke(const char *path, size_t at, uint8_t xor)
+{
+	struct ls_span s = test_read_file(path);
+	uint8_t *p = malloc(s.n);
+
+	CHECK(p != NULL && at < s.n);
+	memcpy(p, s.p, s.n);
+	p[at] ^= xor;
+	test_write_file(path, p, s.n);
+	free(p);
+}

@@ -54,4 +54,12 @@ bool fx_equal(const struct fx *x, uint64_t txid, const char *name);
 /* XOR of the page checksums of a state. */
 uint64_t fx_sum(const struct fx *x, uint64_t txid);
 
+/* Neither T(name) nor its .tmp is there. */
+bool fx_nothing_left(const char *name);
+/* Remove T(name), a file or a folder. */
+void fx_drop(const char *name);
+
+/* Flip the bits of xor in the byte at `at` of a file. */
+void fx_poke(const char *path, size_t at, uint8_t xor);
+
 #endif
