@@ -163,23 +163,27 @@ find_param(const char *name)
 	return NULL;
 }
 
-/* A name that differs only in case or dashes from a known one, or NULL. */
+/* The same but for case and dashes? */
+static bool
+alike(const char *a, const char *b)
+{
+	for (;; a++, b++) {
+		a += strspn(a, "-_");
+		b += strspn(b, "-_");
+		if (tolower((unsigned char)*a) != tolower((unsigned char)*b))
+			return false;
+		if (*a == '\0')
+			return true;
+	}
+}
+
+/* A known name that it was meant to be, or NULL. */
 static const char *
 nearest(const char *name)
 {
-	for (size_t i = 0; i < LS_COUNT(params); i++) {
-		const char *a = params[i].dashed, *b = name;
-
-		for (; *a != '\0' || *b != '\0'; a++, b++) {
-			a += *a == '-';
-			b += *b == '-' || *b == '_';
-			if (tolower((unsigned char)*a) !=
-			    tolower((unsigned char)*b))
-				break;
-		}
-		if (*a == '\0' && *b == '\0')
+	for (size_t i = 0; i < LS_COUNT(params); i++)
+		if (alike(params[i].dashed, name))
 			return params[i].camel;
-	}
 	return NULL;
 }
 

@@ -273,14 +273,24 @@ TEST(url_errors_name_the_thing)
 
 TEST(url_unknown_parameter_has_a_hint)
 {
-	struct ls_place p;
-	struct ls_err e = { 0 };
+	static const char *const t[][2] = {
+		{ "s3://b?force_path_style=1",
+		    "did you mean \"forcePathStyle\"?" },
+		{ "s3://b?region-=x", "did you mean \"region\"?" },
+		{ "s3://b?-Re--gion=x", "did you mean \"region\"?" },
+		{ "s3://b?regions=x", "" },
+		{ "s3://b?-=x", "" },
+	};
 
-	ls_place_init(&p);
-	CHECK_RC(ls_place_from_url("s3://b?force_path_style=1", &p, &e),
-	    LS_EINVALID);
-	CHECK_STR(e.hint, "did you mean \"forcePathStyle\"?");
-	ls_place_fini(&p);
+	for (size_t i = 0; i < LS_COUNT(t); i++) {
+		struct ls_place p;
+		struct ls_err e = { 0 };
+
+		ls_place_init(&p);
+		CHECK_RC(ls_place_from_url(t[i][0], &p, &e), LS_EINVALID);
+		CHECK_STR(e.hint, t[i][1]);
+		ls_place_fini(&p);
+	}
 }
 
 TEST(file_urls)
