@@ -10,9 +10,9 @@ BUILD_PACKAGES=(build-essential cmake ninja-build pkg-config libsqlite3-dev
 	sqlite3 libcurl4-openssl-dev libssl-dev liblz4-dev libzstd-dev
 	libisal-dev libyaml-dev libexpat1-dev libjansson-dev
 	libmicrohttpd-dev python3)
-TEST_PACKAGES=(python3-venv clang clang-format universal-ctags shellcheck git
-	debootstrap file fish groff-base openssl systemd
-	systemd-container zsh)
+TEST_PACKAGES=(python3-venv clang libclang-rt-dev clang-format
+	universal-ctags shellcheck git debootstrap file fish groff-base openssl
+	systemd systemd-container zsh)
 CEPH_PACKAGES=(radosgw ceph-mon ceph-osd ceph-common)
 UPSTREAM_VERSION=0.5.17
 
@@ -144,7 +144,7 @@ install_minio() {
 }
 
 # cmake_build DIR [-D...]: configure and build; a line of output when all is
-# well, all of it when not.
+# well, all of it when not. BUILD_TARGET: only that.
 cmake_build() {
 	local dir=$1 log generator=()
 	shift
@@ -153,7 +153,7 @@ cmake_build() {
 	log="$dir/build.log"
 	say "building $dir"
 	if ! { cmake -S . -B "$dir" "${generator[@]}" "$@" &&
-		cmake --build "$dir"; } >"$log" 2>&1; then
+		cmake --build "$dir" ${BUILD_TARGET:+-t "$BUILD_TARGET"}; } >"$log" 2>&1; then
 		cat "$log"
 		return 1
 	fi
