@@ -1,18 +1,22 @@
-/* s3_put.c -- whole bodies in one request, and what only happens to the object
- * that one knows (If-Match). See s3.h.
+/* s3_put.c -- whole bodies in one request or in parts, and what only happens to
+ * the object that one knows (If-Match). See s3.h.
  *
- * Both spellings of an ETag are tried, as for a get (s3.c): the condition holds
- * in either, so a second try never does what the first must not. (test:
- * s3_put_if_match) */
+ * (1) A FENCED BODY IS ONE DECISION OF THE SERVER: one request, or parts where
+ *     Complete honours If-None-Match as well; beyond what one request may hold
+ *     there is no choice. Parts are faster, and each has its own retry.
+ *     (test: s3_fenced_in_parts)
+ * (2) Both spellings of an ETag are tried, as for a get (s3.c): the condition
+ *     holds in either, so a second try never does what the first must not.
+ *     (test: s3_put_if_match) */
 #include "store/s3.h"
 
 #include "base/bytes.h"
 
-#include <inttypes.h>
 #include <stdio.h>
 
-/* R2 wants one request up to about 100 MB (lessons A3.1). */
-#define R2_PLAIN_MAX (100ull << 20)
+/* One request up to here: R2 wants it so (lessons A3.1), and a fenced body
+ * gains little by parts. */
+#define PLAIN_MAX (100ull << 20)
 
 void
 ls_s3_match(struct ls_s3_req *q, char value[static LS_S3_MATCH],
@@ -73,25 +77,36 @@ ls_s3_put_plain(struct ls_store *st, const char *path, const struct ls_body *b,
 	return rc;
 }
 
+static bool
+is_r2(const struct ls_store *st)
+{
+	return st->place.endpoint != NULL &&
+	       strstr(st->place.endpoint, ".r2.cloudflarestorage.com") != NULL;
+}
+
+static bool
+in_parts(struct ls_store *st, uint64_t size, const struct ls_put *o,
+    const struct ls_call *c)
+{
+	bool fenced = o->if_absent || o->once, yes = false;
+
+	if (o->if_match != NULL || size < (uint64_t)st->place.part_size)
+		return false;
+	if ((fenced || is_r2(st)) && size < PLAIN_MAX)
+		return false;
+	if (!o->if_absent || size > LS_S3_PUT_MAX)
+		return true;
+	/* Not known: as if it were not so. */
+	return ls_s3_caps_multi(st, &yes, c, NULL) == LS_OK && yes;
+}
+
 enum ls_rc
 ls_s3_put(struct ls_store *st, const char *path, const struct ls_body *b,
     const struct ls_put *o, const struct ls_call *c, struct ls_err *e)
 {
-	uint64_t most = (uint64_t)st->place.part_size;
-
-	if (o->if_absent || o->if_match != NULL || o->once)
-		most = LS_S3_PUT_MAX + 1;
-	else if (st->place.endpoint != NULL &&
-		 strstr(st->place.endpoint, ".r2.cloudflarestorage.com") !=
-		     NULL)
-		most = LS_MAX(most, R2_PLAIN_MAX);
-	if (b->size < most)
-		return ls_s3_put_plain(st, path, b, o, c, e);
-	if (o->once)
-		return ls_err_set(e, LS_ERANGE,
-		    "%" PRIu64 " bytes do not fit into one request (5 GiB)",
-		    b->size);
-	return ls_s3_put_parts(st, path, b, o, c, e);
+	return in_parts(st, b->size, o, c)
+		   ? ls_s3_put_parts(st, path, b, o, c, e)
+		   : ls_s3_put_plain(st, path, b, o, c, e);
 }
 
 /* ---- delete ----------------------------------------------------------------*/

@@ -12,6 +12,10 @@
  * (3) AT MOST `concurrency` PARTS GO AT ONCE: R2 answers 500 above two. Their
  *     ETags are noted in order, and none is on its way any more when the
  *     upload is completed or aborted. (test: s3_parts_at_once)
+ * (4) A PAUSE IS SEEN, however long a body takes: Complete is signed as of the
+ *     time that the caller gave plus the time in which parts arrived. After a
+ *     gap between them the signature is that much too old, and the server says
+ *     so. (test: s3_slow_is_not_paused)
  */
 #include "store/s3.h"
 
@@ -29,6 +33,7 @@ enum {
 	STREAM_MEMORY = 16 << 20,
 	STREAM_PARTS = 4,
 };
+#define PAUSE	  (300 * LS_SEC) /* between parts; a stall ends in 30 s */
 #define COPY_PART (1ull << 30)
 
 uint64_t
@@ -55,7 +60,9 @@ struct known {
 	const struct ls_body *b;
 	uint64_t part;
 	char **etags;
-	pthread_mutex_t mu; /* rc, err */
+	pthread_mutex_t mu; /* the rest */
+	uint64_t last_ns;   /* boot: the last part that arrived */
+	int64_t busy_ns;    /* the time in which they did */
 	enum ls_rc rc;
 	struct ls_err err;
 };
@@ -74,6 +81,17 @@ slice_of(const struct known *k, size_t i)
 	return slice;
 }
 
+/* With mu. */
+static void
+arrived(struct known *k)
+{
+	uint64_t now = ls_sys->boot_ns(), gap = now - k->last_ns;
+
+	k->last_ns = now;
+	if (gap < PAUSE)
+		k->busy_ns += (int64_t)gap;
+}
+
 /* The first failure ends all: parts that have not begun stay out. */
 static void
 known_job(void *arg, size_t i)
@@ -86,11 +104,13 @@ known_job(void *arg, size_t i)
 	(void)pthread_mutex_lock(&k->mu);
 	rc = k->rc;
 	(void)pthread_mutex_unlock(&k->mu);
-	if (rc != LS_OK || (rc = ls_s3_multi_send(k->m, i + 1, &slice,
-				&k->etags[i], &e)) == LS_OK)
+	if (rc != LS_OK)
 		return;
+	rc = ls_s3_multi_send(k->m, i + 1, &slice, &k->etags[i], &e);
 	(void)pthread_mutex_lock(&k->mu);
-	if (k->rc == LS_OK)
+	if (rc == LS_OK)
+		arrived(k);
+	else if (k->rc == LS_OK)
 		k->rc = rc, k->err = e;
 	(void)pthread_mutex_unlock(&k->mu);
 }
@@ -104,6 +124,7 @@ send_known(struct ls_s3_multi *m, const struct ls_body *b, uint64_t part,
 	struct known k = { .m = m, .b = b, .part = part };
 	enum ls_rc rc;
 
+	k.last_ns = ls_sys->boot_ns();
 	if ((k.etags = ls_zalloc(n * sizeof *k.etags)) == NULL)
 		return ls_err_nomem(e);
 	(void)pthread_mutex_init(&k.mu, NULL);
@@ -119,6 +140,8 @@ send_known(struct ls_s3_multi *m, const struct ls_body *b, uint64_t part,
 			rc = ls_s3_multi_add(
 			    m, k.etags[i], slice_of(&k, i).size, e);
 	ls_free(k.etags);
+	if (m->o.sign_time_ns != 0)
+		m->o.sign_time_ns += k.busy_ns;
 	return rc;
 }
 

@@ -352,6 +352,92 @@ TEST(s3_complete_if_absent)
 	finish(&f);
 }
 
+/* 101 MiB of a file, fenced as an uploader does it, in parts of 60 MiB. date:
+ * what the last request was signed with. */
+static enum ls_rc
+put_large(const struct httpd_step *steps, size_t n, char date[static 40],
+    struct ls_err *e)
+{
+	struct fix f = start_at("/db", "&partSize=62914560", steps, n);
+	/* 2023-11-14T22:13:20Z */
+	struct ls_put o = { .if_absent = true,
+		.once = true,
+		.sign_time_ns = 1700000000ll * 1000000000 };
+	int fd = open(T("body"), O_RDWR | O_CREAT, 0600);
+	enum ls_rc rc;
+
+	CHECK(ftruncate(fd, 101 << 20) == 0);
+	rc = ls_store_put_file(f.st, "0009/k", fd, 101 << 20, &o, NULL, e);
+	(void)close(fd);
+	(void)snprintf(date, 40, "%s", httpd_header(f.h, "x-amz-date"));
+	finish(&f);
+	return rc;
+}
+
+#define PROBE(status_of_complete)                                           \
+	{ .want = "!if-none-match" }, { .reply = CREATED },                 \
+	    { .headers = "ETag: \"e\"\r\n" },                               \
+	    { .want = "if-none-match: *", .status = (status_of_complete) }, \
+	    { .status = 204 }, /* the upload */                             \
+	{                                                                   \
+		.status = 204 /* the object */                              \
+	}
+
+TEST(s3_fenced_in_parts)
+{
+	static const struct httpd_step yes[] = {
+		PROBE(412),
+		{ "POST", KEY_T "?uploads=", .reply = CREATED },
+		PART("1"),
+		PART("2"),
+		{ "POST", KEY_T "?uploadId=u%2F1", "if-none-match: *", COMPLETE,
+		    .status = 412 },
+		{ "DELETE", KEY_T "?uploadId=u%2F1", .status = 204 },
+	};
+	static const struct httpd_step no[] = {
+		PROBE(501),
+		{ "PUT", KEY_T, "if-none-match: *\ncontent-length: 105906176" },
+	};
+	struct ls_err e = { 0 };
+	char date[40];
+
+	CHECK_RC(put_large(yes, LS_COUNT(yes), date, &e), LS_EEXISTS);
+	CHECK_OK(put_large(no, LS_COUNT(no), date, &e));
+	CHECK_STR(date, "20231114T221320Z");
+}
+
+/* The second part waits n minutes for its turn; gives what Complete was signed
+ * with. */
+static void
+put_waiting(size_t n, char date[static 40])
+{
+	struct httpd_step steps[20] = { PROBE(412),
+		{ "POST", KEY_T "?uploads=", .reply = CREATED }, PART("1") };
+	const struct httpd_step end[] = { PART("2"),
+		{ "POST", KEY_T "?uploadId=u%2F1" } };
+	struct ls_err e = { 0 };
+
+	for (size_t i = 0; i < n; i++)
+		steps[8 + i] = (struct httpd_step){ "PUT",
+			KEY_T "?partNumber=2&uploadId=u%2F1", .status = 503,
+			.headers = "Retry-After: 60\r\n" };
+	memcpy(steps + 8 + n, end, sizeof end);
+	CHECK_OK(put_large(steps, 8 + n + LS_COUNT(end), date, &e));
+}
+
+/* A slow line moves the time that Complete is signed with, a pause does not. */
+TEST(s3_slow_is_not_paused)
+{
+	char date[40];
+
+	put_waiting(2, date); /* 22:13:20 and two minutes, and jitter */
+	CHECK(strcmp(date, "20231114T221520Z") >= 0);
+	CHECK(strcmp(date, "20231114T221700Z") < 0);
+	put_waiting(6, date);
+	CHECK(strcmp(date, "20231114T221320Z") >= 0);
+	CHECK(strcmp(date, "20231114T221500Z") < 0);
+}
+
 TEST(s3_stream_slots)
 {
 	const size_t room = 16 << 20;
