@@ -1,7 +1,12 @@
-/* crypto_lazy.c -- libcrypto, mapped on first use. See crypto_lazy.h. */
+/* crypto_lazy.c -- libcrypto, mapped on first use. See crypto_lazy.h.
+ *
+ * At exit() it would free what it has, and a thread of the extension may still
+ * use it (ending.h). Its first user can tell it not to; when that was the
+ * host, our own exit handler comes before libcrypto's. */
 #include "store/crypto_lazy.h"
 
 #include "base/dl.h"
+#include "store/ending.h"
 
 #include <pthread.h>
 #include <string.h>
@@ -21,6 +26,10 @@ load(void)
 
 	if (!ls_dl_load("libcrypto.so.3", names, why, sizeof why))
 		memset(&ls_crypto, 0, sizeof ls_crypto);
+	else
+		(void)ls_crypto.f_OPENSSL_init_crypto(
+		    OPENSSL_INIT_NO_ATEXIT, NULL);
+	ls_ending_watch();
 }
 
 enum ls_rc

@@ -6,6 +6,7 @@
 
 #include "base/err.h"
 
+#include <openssl/crypto.h>
 #include <openssl/evp.h>
 #include <openssl/hmac.h>
 
@@ -16,7 +17,7 @@
 	X(EVP_Digest) X(EVP_MD_CTX_new) X(EVP_MD_CTX_free)                 \
 	    X(EVP_DigestInit_ex) X(EVP_DigestUpdate) X(EVP_DigestFinal_ex) \
 		X(EVP_EncodeBlock) X(EVP_DecodeBlock) X(HMAC)              \
-		    X(OPENSSL_cleanse)
+		    X(OPENSSL_cleanse) X(OPENSSL_init_crypto)
 /* clang-format on */
 
 struct ls_crypto {

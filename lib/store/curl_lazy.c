@@ -3,6 +3,7 @@
 #include "store/curl_lazy.h"
 
 #include "base/dl.h"
+#include "store/crypto_lazy.h"
 
 #include <pthread.h>
 #include <stdio.h>
@@ -20,6 +21,8 @@ load(void)
 	    NULL, NULL } };
 #undef X
 
+	/* libcrypto is ours first; without it libcurl may still do. */
+	(void)!ls_crypto_load(NULL);
 	if (ls_dl_load("libcurl.so.4", names, why, sizeof why) &&
 	    ls_curl.global_init(CURL_GLOBAL_DEFAULT) != CURLE_OK)
 		(void)snprintf(why, sizeof why, "libcurl does not start");

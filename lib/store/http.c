@@ -19,6 +19,7 @@
 #include "base/file.h"
 
 #include "store/curl_lazy.h"
+#include "store/ending.h"
 
 #include <ctype.h>
 #include <pthread.h>
@@ -26,8 +27,8 @@
 #include <strings.h>
 
 enum {
-	IDLE_MAX = 32, /* connections kept for later */
-	TICK_MS = 1000,
+	IDLE_MAX = 32,	    /* connections kept for later */
+	TICK_MS = 100,	    /* as long as an exit waits for a transfer */
 	BLIND_TICK_MS = 50, /* the cancel has no descriptor to wait for */
 	ORIGIN_MAX = 300,
 	HEADERS_MAX = 48,
@@ -545,6 +546,8 @@ wait_for(
 	if (curl_multi_poll(m, n ? &w : NULL, n, (int)wait_ms(c, stall_left_ns),
 		NULL) != CURLM_OK)
 		return ls_err_nomem(e);
+	if (ls_ending())
+		return ls_err_set(e, LS_ECANCELED, "the program is ending");
 	return ls_call_check(c, e);
 }
 
@@ -665,8 +668,8 @@ run(struct ls_http *h, struct conn *k, struct transfer *t,
 	return rc;
 }
 
-enum ls_rc
-ls_http_send(struct ls_http *h, const struct ls_http_req *q,
+static enum ls_rc
+send_inside(struct ls_http *h, const struct ls_http_req *q,
     struct ls_http_resp *r, const struct ls_call *c, struct ls_err *e)
 {
 	struct transfer t = { .q = q, .r = r, .rc = LS_OK };
@@ -692,6 +695,19 @@ ls_http_send(struct ls_http *h, const struct ls_http_req *q,
 		conn_free(k); /* the connection is in an unknown state */
 	if (rc != LS_OK && q->out != NULL)
 		q->out->n = before;
+	return rc;
+}
+
+enum ls_rc
+ls_http_send(struct ls_http *h, const struct ls_http_req *q,
+    struct ls_http_resp *r, const struct ls_call *c, struct ls_err *e)
+{
+	enum ls_rc rc = ls_ending_enter(e);
+
+	if (rc != LS_OK)
+		return rc;
+	rc = send_inside(h, q, r, c, e);
+	ls_ending_leave();
 	return rc;
 }
 

@@ -2,6 +2,7 @@
 #include "store/net.h"
 
 #include "base/sys.h"
+#include "store/ending.h"
 
 struct ls_net {
 	struct ls_http *http;
@@ -35,7 +36,8 @@ ls_net_new(struct ls_net **out, struct ls_err *e)
 void
 ls_net_free(struct ls_net *n)
 {
-	if (n == NULL)
+	if (n == NULL ||
+	    ls_ending()) /* closing a connection is no longer safe */
 		return;
 	ls_creds_cache_free(n->creds);
 	ls_http_free(n->http);
@@ -55,7 +57,10 @@ ls_net_free(struct ls_net *n)
 void
 ls_net_trim(struct ls_net *n, uint64_t idle_ms)
 {
+	if (ls_ending_enter(NULL) != LS_OK)
+		return;
 	ls_http_trim(n->http, idle_ms);
+	ls_ending_leave();
 }
 
 struct ls_http *

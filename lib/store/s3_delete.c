@@ -6,6 +6,7 @@
 #include "store/s3.h"
 
 #include "base/bytes.h"
+#include "store/ending.h"
 #include "store/xml.h"
 
 #include <stdio.h>
@@ -99,7 +100,11 @@ send_batch(struct ls_store *st, const struct ls_buf *body, struct ls_buf *out,
 
 	ls_s3_param(&q, "delete", "");
 	if (st->place.require_content_md5 == LS_YES) {
-		if ((rc = ls_md5_base64(b.mem, md5, e)) != LS_OK)
+		if ((rc = ls_ending_enter(e)) != LS_OK)
+			return rc;
+		rc = ls_md5_base64(b.mem, md5, e);
+		ls_ending_leave();
+		if (rc != LS_OK)
 			return rc;
 		ls_s3_header(&q, "content-md5", md5);
 	}

@@ -17,6 +17,7 @@
 #include "base/bytes.h"
 #include "base/log.h"
 #include "base/units.h"
+#include "store/ending.h"
 #include "store/retry.h"
 
 #include <assert.h>
@@ -342,6 +343,19 @@ attempt(struct ls_store *st, struct ls_s3_req *q, struct ls_http_resp *r,
 	return v;
 }
 
+static struct ls_s3_verdict
+attempt_inside(struct ls_store *st, struct ls_s3_req *q, struct ls_http_resp *r,
+    char region[static 64], const struct ls_call *c, struct ls_err *e)
+{
+	struct ls_s3_verdict v = { ls_ending_enter(e), LS_S3_STOP, false };
+
+	if (v.rc != LS_OK)
+		return v;
+	v = attempt(st, q, r, region, c, e);
+	ls_ending_leave();
+	return v;
+}
+
 /* ---- again -----------------------------------------------------------------*/
 
 /* A call may try for a minute; whoever reads the log learns at once, and then
@@ -426,7 +440,7 @@ ls_s3_send(struct ls_store *st, struct ls_s3_req *q, struct ls_http_resp *r,
 		if (q->out != NULL)
 			q->out->n = before;
 		e->hint[0] = '\0';
-		v = attempt(st, q, r, region, c, e);
+		v = attempt_inside(st, q, r, region, c, e);
 		if (v.rc == LS_OK)
 			return LS_OK;
 		if (v.next == LS_S3_REGION && !redirected) {

@@ -234,5 +234,52 @@ class Many(S3Case):
               f"{got['rss_kb'] // 1024} MB")
 
 
+EXITS = """
+import ctypes, sys, time
+if sys.argv[1] == "host":  # libcrypto is the host's, and so is its end
+    import ssl
+    ssl.create_default_context()
+sys.path[:0] = sys.argv[3].split(":")
+from vfskit import open_vfs
+open_ones = [open_vfs(url, poll="1ms") for url in sys.argv[4:]]
+for c in open_ones:
+    c.execute("SELECT count(*) FROM t").fetchone()
+time.sleep(float(sys.argv[2]))
+ctypes.CDLL(None).exit(7)  # no connection is closed
+"""
+
+
+class Exit(S3Case):
+    def test_exit_at_any_time(self):
+        """exit() with open connections, whose threads are in the middle of a
+        request: it ends as the program says, and soon."""
+        url = self.place()
+        self.filled(rows=10, tail=1).close()
+        here = Path(__file__).resolve().parent
+        path = f"{here}:{here.parent / 'support'}"
+        ended = {}
+        for i in range(400 if LONG else 40):
+            r = subprocess.run(
+                [sys.executable, "-c", EXITS, ("host", "ours")[i % 2],
+                 str(i % 20 * 0.001), path, url, self.url],
+                capture_output=True, text=True, timeout=60)
+            ended[r.returncode] = r.stderr[-2000:]
+        self.assertEqual(set(ended), {7}, ended)
+
+    def test_exit_does_not_wait_for_a_server(self):
+        """A server that says nothing holds a poll, not the exit."""
+        url = self.place()
+        self.filled(rows=10, tail=1).close()
+        here = Path(__file__).resolve().parent
+        path = f"{here}:{here.parent / 'support'}"
+        p = subprocess.Popen(
+            [sys.executable, "-c", EXITS, "ours", "2", path, url])
+        self.addCleanup(p.kill)
+        wait_until(lambda: len(self.proxy.log) > 20, 30, "polls")
+        self.proxy.rules[:] = [Rule(hang=True)]
+        # libcurl's patience is 30 s; ours at exit() is 2
+        self.assertEqual(p.wait(timeout=25), 7)
+
+
 if __name__ == "__main__":
     main()
