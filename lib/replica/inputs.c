@@ -129,8 +129,11 @@ source(void *arg, uint8_t *buf, size_t n, size_t *got, struct ls_err *e)
 	if (read_local(s, buf, n, got))
 		return LS_OK;
 	if (s->used == s->buf.n) {
+		uint64_t size = s->size ? s->size : s->f.size;
+
 		*got = 0;
-		if (s->size != 0 && s->next >= s->size)
+		/* Also of a local file that went away behind its last byte. */
+		if (size != 0 && s->next >= size)
 			return LS_OK;
 		if ((rc = fetch(s, e)) != LS_OK)
 			return rc;
