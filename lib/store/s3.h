@@ -105,6 +105,9 @@ struct ls_s3_verdict {
 	enum ls_s3_next next;
 	bool open; /* the server may have done it all the same */
 };
+/* An answer that makes no sense is the server's (or a proxy's) bad moment:
+ * LS_ECORRUPT is for stored bytes only. */
+enum ls_rc ls_s3_answer(enum ls_rc rc, struct ls_err *e);
 /* Of an answer with this status (not 2xx, or an error inside 200); fills e. */
 struct ls_s3_verdict ls_s3_judge(const struct ls_store *st,
     const struct ls_s3_req *q, const struct ls_http_resp *r,

@@ -49,6 +49,16 @@ ls_s3_error_parse(struct ls_span xml, struct ls_s3_error *out)
 	(void)!ls_xml_parse(xml, on_element, out, NULL);
 }
 
+enum ls_rc
+ls_s3_answer(enum ls_rc rc, struct ls_err *e)
+{
+	if (rc != LS_ECORRUPT)
+		return rc;
+	if (e != NULL)
+		e->rc = LS_ESERVER;
+	return LS_ESERVER;
+}
+
 /* ---- judging ---------------------------------------------------------------*/
 
 struct in {

@@ -285,7 +285,7 @@ ls_s3_list(struct ls_store *st, const char *prefix, const char *after,
 	if ((p.items = ls_alloc(ITEMS_MAX * sizeof *p.items)) == NULL)
 		return ls_err_nomem(e);
 	page_reset(&p);
-	rc = all_pages(st, &p, prefix, after, fn, arg, c, e);
+	rc = ls_s3_answer(all_pages(st, &p, prefix, after, fn, arg, c, e), e);
 	page_fini(&p);
 	return rc;
 }

@@ -68,7 +68,8 @@ ls_s3_multi_create(struct ls_s3_multi *m, struct ls_err *e)
 	rc = ls_s3_send(m->st, &q, &r, m->c, e);
 	ls_http_resp_fini(&r);
 	if (rc == LS_OK)
-		rc = ls_xml_parse(ls_buf_span(&out), on_created, &m->id, e);
+		rc = ls_s3_answer(
+		    ls_xml_parse(ls_buf_span(&out), on_created, &m->id, e), e);
 	if (rc == LS_OK && (m->id == NULL || m->id[0] == '\0'))
 		rc = ls_err_set(e, LS_ESERVER, "no upload id in the answer");
 	ls_buf_free(&out);
@@ -189,7 +190,8 @@ ls_s3_multi_copy(struct ls_s3_multi *m, const char *source, uint64_t off,
 	rc = ls_s3_send(m->st, &q, &r, m->c, e);
 	ls_http_resp_fini(&r);
 	if (rc == LS_OK)
-		rc = ls_xml_parse(ls_buf_span(&out), on_copied, &etag, e);
+		rc = ls_s3_answer(
+		    ls_xml_parse(ls_buf_span(&out), on_copied, &etag, e), e);
 	if (rc == LS_OK && etag == NULL)
 		rc = ls_err_set(e, LS_ESERVER, "no ETag in the answer");
 	if (rc == LS_OK)
