@@ -36,6 +36,7 @@ struct ls_base {
 	uint64_t txid;	  /* newest over all levels; 0 = the replica is empty */
 	uint64_t lineage; /* 0 = unknown */
 	uint32_t page_size, commit;
+	int64_t timestamp_ms; /* the next file is no older */
 	/* Give every page of that state, ascending, to fn; NULL: cannot (then a
 	 * full copy is published instead of a difference). */
 	enum ls_rc (*pages)(void *arg,

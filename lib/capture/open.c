@@ -439,6 +439,7 @@ ls_capture_rebase(
 	c->pos.lineage = base->lineage;
 	c->pos.page_size = c->guard.page_size;
 	c->pos.commit = base->commit;
+	c->pos.timestamp_ms = LS_MAX(c->pos.timestamp_ms, base->timestamp_ms);
 out:
 	/* Whatever failed: the map is not that of the local files any more. */
 	c->due = diff && rc == LS_OK ? LS_DUE_DIFF : LS_DUE_COPY;

@@ -465,7 +465,9 @@ ls_settle(struct ls_capture *c, struct ls_err *e)
 	s.rec.commit = s.newest.commit;
 	if (s.by_record && rec.txid == newest)
 		s.rec.commit = rec.commit;
-	s.rec.lineage = s.newest.node_id ? s.newest.node_id : rec.lineage;
+	s.rec.lineage = s.newest.node_id ? s.newest.node_id
+			: rec.lineage	 ? rec.lineage
+					 : ls_pagemap_lineage(c->map);
 	s.rec.timestamp_ms = LS_MAX(s.newest.timestamp_ms, rec.timestamp_ms);
 	c->pos = s.rec;
 	if (s.newest.page_size != c->guard.page_size) {

@@ -85,6 +85,8 @@ struct ls_db {
 	struct ls_work maint_work;
 	struct ls_log_limit maint_limit;
 	int64_t level_due_ns[LS_CONFIG_LEVELS]; /* wall clock; 0 = none */
+	uint64_t mend_ns; /* mono: no snapshot for a gap's sake before */
+	uint64_t mend_wait_ns;
 	int64_t valid_due_ns; /* validation; wall clock, 0 = not known */
 	/* Ends upkeep and snapshots when the database is to stop. */
 	struct ls_cancel upkeep;

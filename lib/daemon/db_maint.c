@@ -13,7 +13,9 @@
  *  (4) OUR OWN UPLOADS ARE NO FENCE. They go on beside the step: what may be
  *      ours by now is asked after each listing (newest_now).
  *      (test: crash/test_rounds)
- *  (5) A GAP IN A LEVEL IS MENDED by a snapshot of the live database.
+ *  (5) A GAP IN A LEVEL, OR A DAMAGED FILE, IS MENDED by a snapshot of the live
+ *      database, behind which the level goes on; where that does not help, less
+ *      and less often. (test: fault.damage)
  * Not here: which files (lib/replica: maint, compact, retain).
  */
 #include "daemon/db.h"
@@ -24,7 +26,12 @@
 
 #include <stdio.h>
 
-enum { CALL_TIMEOUT_SEC = 3600, RETRY_SEC = 30 };
+enum {
+	CALL_TIMEOUT_SEC = 3600,
+	RETRY_SEC = 30,
+	MEND_SEC = 60,
+	MEND_MAX_SEC = 3600
+};
 
 /* The level-0 file of a TXID while it is still in the spool. */
 static bool
@@ -110,6 +117,24 @@ ask_snapshot(struct ls_db *db)
 	ls_daemon_wake(d);
 }
 
+/* (5) */
+static void
+mend(struct ls_db *db, struct upkeep *u, const struct ls_err *why)
+{
+	uint64_t now = ls_sys->mono_ns();
+
+	if (now >= db->mend_ns) {
+		ls_warn("a level has a gap, making a snapshot",
+		    LS_ATTRS(LS_S("db", db->name), LS_E(why)));
+		ask_snapshot(db);
+		db->mend_wait_ns =
+		    LS_MIN(LS_MAX(2 * db->mend_wait_ns, MEND_SEC * LS_SEC),
+			MEND_MAX_SEC * LS_SEC);
+		db->mend_ns = now + db->mend_wait_ns;
+	}
+	ls_maint_again_at(&u->t, u->t.now_ns + (int64_t)(db->mend_ns - now));
+}
+
 static enum ls_rc
 snapshot(struct ls_db *db, struct upkeep *u, struct ls_err *e)
 {
@@ -186,11 +211,11 @@ work(struct ls_db *db, struct upkeep *u, const struct ls_ltx_header *wrote,
 	if (u->last)
 		return retain(db, u, e);
 	rc = ls_maint_levels(db->maint, &u->t, &u->call, e);
-	if (rc == LS_EGAP) { /* (5) */
-		ls_warn("a level has a gap, making a snapshot",
-		    LS_ATTRS(LS_S("db", db->name), LS_E(e)));
-		ask_snapshot(db);
+	if (rc == LS_EGAP || ls_rc_damaged(rc)) { /* (5) */
+		mend(db, u, e);
 		rc = LS_OK;
+	} else if (rc == LS_OK) {
+		db->mend_ns = db->mend_wait_ns = 0;
 	}
 	if (rc == LS_OK && (rc = snapshot(db, u, e)) == LS_OK)
 		rc = retain(db, u, e);

@@ -11,8 +11,10 @@
  *      file of the replica's newest TXID must be the one that is there.
  *      (test: test_in_a_bucket)
  *  (3) A BROKEN CHAIN GETS A NEW BASE: where no plan reaches the replica's
- *      newest TXID, a whole copy on top of it is no beginning of a chain. A
- *      level-9 snapshot is. (test: half_of_the_bucket_is_deleted)
+ *      newest TXID, or a file of it is damaged, a whole copy on top of it is no
+ *      beginning of a chain. A level-9 snapshot is. (tests:
+ *      half_of_the_bucket_is_deleted, newest_file_is_damaged,
+ *      chain_is_damaged_and_local_state_lost)
  */
 #include "daemon/db.h"
 
@@ -162,10 +164,11 @@ plan_newest(
 	base->lineage = h.node_id;
 	base->page_size = h.page_size;
 	base->commit = h.commit;
-	if (rc == LS_OK && base->txid != 0)
+	base->timestamp_ms = h.timestamp_ms;
+	if (rc == LS_OK && base->txid != 0 && h.page_size != 0)
 		rc = ls_replica_list_all(
 		    db->replica, &ls_par_threads, &all, &p->call, e);
-	if (rc == LS_OK && base->txid != 0) {
+	if (rc == LS_OK && base->txid != 0 && h.page_size != 0) {
 		rc = ls_plan_make(
 		    db->replica, &all, &newest, &p->plan, &p->call, e);
 		if (rc == LS_OK)
@@ -200,6 +203,27 @@ based(struct ls_db *db, const struct ls_base *base)
 	(void)pthread_mutex_unlock(&d->mu);
 }
 
+/* (3): a difference against what cannot be read will never be; then a whole
+ * copy it is. */
+static enum ls_rc
+rebase(struct ls_db *db, struct ls_base *base, struct ls_err *e)
+{
+	struct ls_err why = { 0 };
+	enum ls_rc rc = ls_capture_rebase(db->cap, base, &why);
+
+	if (base->pages == NULL ||
+	    !(ls_rc_damaged(rc) || rc == LS_EGAP || rc == LS_ENOTFOUND)) {
+		if (rc != LS_OK && e != NULL)
+			*e = why;
+		return rc;
+	}
+	ls_warn("the replica's newest state cannot be read, copying the "
+		"database",
+	    LS_ATTRS(LS_S("db", db->name), LS_E(&why)));
+	base->pages = NULL;
+	return ls_capture_rebase(db->cap, base, e);
+}
+
 enum ls_rc
 ls_db_rebase(struct ls_db *db, struct ls_err *e)
 {
@@ -210,7 +234,7 @@ ls_db_rebase(struct ls_db *db, struct ls_err *e)
 	enum ls_rc rc = plan_newest(db, &p, &base, e);
 
 	if (rc == LS_OK)
-		rc = ls_capture_rebase(db->cap, &base, e);
+		rc = rebase(db, &base, e);
 	if (rc == LS_OK) {
 		ls_info("local state put on top of the replica",
 		    LS_ATTRS(LS_S("db", db->name), LS_T("txid", base.txid),

@@ -41,6 +41,7 @@ know_remote(struct ls_db *db, struct ls_err *e)
 	db->remote_head = h;
 	(void)pthread_mutex_lock(&d->mu);
 	db->compare = txid != 0;
+	db->gone |= txid != 0 && h.page_size == 0; /* damaged */
 	db->acked = txid;
 	ls_tally_set(&db->tally.durable_ms, (uint64_t)h.timestamp_ms);
 	/* Its successor may be under way, of an earlier run. */

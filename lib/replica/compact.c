@@ -14,6 +14,9 @@
  * (4) STATE IS WHAT THE STORE SAID. After any error the level is forgotten and
  *     listed next time, since an answer may have been lost.
  *     (test: failed_upload_leaves_nothing)
+ * (5) A DAMAGED FILE IS NO END, nor is one of another lineage. What lies before
+ *     it is merged; the level goes on behind a full copy that reaches it, and
+ *     until there is one its error stays. (test: damaged_input_is_passed_over)
  *
  * Not here: reading and putting (inputs.c), when (the daemon), deleting the
  * sources (retain.c).
@@ -327,22 +330,77 @@ out:
 	return rc;
 }
 
-/* A local copy may be damaged where the stored file is not. */
+/* A local copy may be damaged where the stored file is not. At most limit files.
+ */
 static enum ls_rc
-write_settled(
-    struct job *j, const struct before *b, bool *is_base, struct ls_err *e)
+write_settled(struct job *j, const struct before *b, size_t limit,
+    bool *is_base, struct ls_err *e)
 {
 	size_t n = contiguous(
-	    j, ls_inputs_limit(b->page_size ? b->page_size : LS_PAGE_MAX));
+	    j, LS_MIN(limit,
+		   ls_inputs_limit(b->page_size ? b->page_size : LS_PAGE_MAX)));
 	struct ls_compact_opts plain = *j->o;
 	struct ls_err first = { 0 };
 	enum ls_rc rc = write_one(j, b, n, j->o, is_base, &first);
 
 	plain.local = NULL;
-	if ((rc == LS_ECORRUPT || rc == LS_ESHORT) && j->o->local != NULL)
+	if (ls_rc_damaged(rc) && j->o->local != NULL)
 		return write_one(j, b, n, &plain, is_base, e);
 	if (rc != LS_OK && e != NULL)
 		*e = first;
+	return rc;
+}
+
+/* (5): go on behind the full copy that has what f should have. */
+static enum ls_rc
+pass_damaged(
+    struct job *j, const struct ls_file *f, enum ls_rc rc, struct ls_err *e)
+{
+	struct ls_ltx_header h;
+	struct ls_file *full;
+	enum ls_rc rc2;
+
+	j->full.n = 0;
+	j->full_known = false;
+	if ((rc2 = know_full(j, NULL)) != LS_OK)
+		return ls_err_wrap(e, rc, "a damaged file");
+	full = full_reaching(j, f->max_txid);
+	if (full == NULL)
+		return rc;
+	ls_warn(
+	    "a stored file is damaged, the next level goes on behind a full "
+	    "copy",
+	    LS_ATTRS(
+		LS_I("level", j->dst), LS_T("txid", full->max_txid), LS_E(e)));
+	while (j->at < j->src.n && j->src.v[j->at].max_txid <= full->max_txid)
+		j->at++;
+	/* With nothing behind it yet: it is not read again and again. */
+	if (j->at == j->src.n && full->max_txid > j->state[j->dst].max_txid &&
+	    ls_replica_header(j->r, full, &h, j->c, NULL) == LS_OK)
+		ls_level_wrote(&j->state[j->dst], &h);
+	return LS_OK;
+}
+
+/* Files up to a damaged one go together, then it is passed over. */
+static enum ls_rc
+write_around(
+    struct job *j, const struct before *b, bool *is_base, struct ls_err *e)
+{
+	struct ls_file f = j->src.v[j->at];
+	struct ls_err why = { 0 };
+	size_t limit = SIZE_MAX;
+	enum ls_rc rc = write_settled(j, b, limit, is_base, &why);
+
+	if (ls_rc_damaged(rc))
+		limit = j->src.n - j->at;
+	while (ls_rc_damaged(rc) && limit > 1) {
+		limit /= 2;
+		rc = write_settled(j, b, limit, is_base, &why);
+	}
+	if (ls_rc_damaged(rc) || rc == LS_EGAP)
+		rc = pass_damaged(j, &f, rc, &why);
+	if (rc != LS_OK && e != NULL)
+		*e = why;
 	return rc;
 }
 
@@ -357,7 +415,7 @@ run(struct job *j, struct ls_err *e)
 		bool is_base = false;
 
 		if ((rc = ls_call_check(j->c, e)) != LS_OK ||
-		    (rc = write_settled(j, &b, &is_base, e)) != LS_OK ||
+		    (rc = write_around(j, &b, &is_base, e)) != LS_OK ||
 		    (is_base && (rc = pass_base(j, &f, e)) != LS_OK))
 			break;
 	}

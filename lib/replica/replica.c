@@ -261,6 +261,12 @@ ls_file_matches(const struct ls_file *f, const struct ls_ltx_header *h,
 	    (unsigned long long)h->min_txid, (unsigned long long)h->max_txid);
 }
 
+bool
+ls_rc_damaged(enum ls_rc rc)
+{
+	return rc == LS_ECORRUPT || rc == LS_ESHORT;
+}
+
 void
 ls_file_set_header(struct ls_file *f, const struct ls_ltx_header *h)
 {

@@ -133,8 +133,12 @@ enum ls_rc ls_uploader_new(struct ls_replica *r, int64_t l0_retention_ns,
 void ls_uploader_free(struct ls_uploader *u);
 /* How the levels are listed: keeps par (NULL, the default: one by one). */
 void ls_uploader_set_par(struct ls_uploader *u, const struct ls_par *par);
-/* List the newest TXID (0 when empty) and its header; starts the proof that we
- * are newest. Needed once before the first put; the errors of a put need none.
+/* Is it the stored bytes' fault, so that the same call fails again? */
+bool ls_rc_damaged(enum ls_rc rc);
+
+/* List the newest TXID (0 when empty) and its header, with the lineage of the
+ * chain where it has none itself, all else zero (page_size 0 tells) where it is
+ * damaged; starts the proof that we are newest. Needed once before the first put; the errors of a put need none.
  * Ends the fenced state: never to be called for that without the user's word.
  * For a folder it takes the folder's lock first: LS_ELOCKED. h may be NULL. */
 enum ls_rc ls_uploader_sync(struct ls_uploader *u, uint64_t *txid,

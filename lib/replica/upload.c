@@ -42,6 +42,7 @@
 
 #include "base/bytes.h"
 #include "base/file.h"
+#include "base/log.h"
 #include "base/sys.h"
 #include "base/units.h"
 
@@ -241,6 +242,55 @@ note_end(struct ls_uploader *u, const struct ls_files *all)
 			u->from[all->v[i].level] = all->v[i].min_txid;
 }
 
+/* Upstream's daemon and its compaction write no lineage, so the newest file may
+ * not tell it: of the newest file of the plan that does. A second lineage behind
+ * such files would make a chain of two histories. *id 0: none tells. */
+static enum ls_rc
+find_lineage(struct ls_uploader *u, const struct ls_files *all, uint64_t *id,
+    const struct ls_call *c, struct ls_err *e)
+{
+	struct ls_plan p = { 0 };
+	enum ls_rc rc = ls_plan_make(u->r, all, NULL, &p, c, e);
+
+	if (rc != LS_OK) /* a broken chain: a new one begins behind it */
+		return rc == LS_ENOTFOUND || rc == LS_EGAP ? LS_OK : rc;
+	for (size_t i = p.files.n; rc == LS_OK && *id == 0 && i-- > 0;) {
+		struct ls_file *f = &p.files.v[i];
+
+		rc = ls_replica_header(u->r, f, NULL, c, e);
+		if (rc == LS_OK)
+			*id = f->lineage;
+		else if (rc == LS_ENOTFOUND || ls_rc_damaged(rc))
+			rc = LS_OK;
+	}
+	ls_plan_fini(&p);
+	return rc;
+}
+
+/* The newest file's header; all zeros but for the lineage when it is damaged. */
+static enum ls_rc
+read_newest(struct ls_uploader *u, const struct ls_files *all,
+    struct ls_file *best, struct ls_ltx_header *h, const struct ls_call *c,
+    struct ls_err *e)
+{
+	struct ls_err why = { 0 };
+	enum ls_rc rc = ls_replica_header(u->r, best, h, c, &why);
+
+	if (ls_rc_damaged(rc)) {
+		ls_warn("the newest stored file is damaged",
+		    LS_ATTRS(
+			LS_S("replica", ls_store_text(ls_replica_store(u->r))),
+			LS_E(&why)));
+		*h = (struct ls_ltx_header){ .flags = 0 };
+		rc = LS_OK;
+	} else if (rc != LS_OK && e != NULL) {
+		*e = why;
+	}
+	if (rc == LS_OK && h->node_id == 0)
+		rc = find_lineage(u, all, &h->node_id, c, e);
+	return rc;
+}
+
 enum ls_rc
 ls_uploader_sync(struct ls_uploader *u, uint64_t *txid, struct ls_ltx_header *h,
     const struct ls_call *c, struct ls_err *e)
@@ -257,7 +307,7 @@ ls_uploader_sync(struct ls_uploader *u, uint64_t *txid, struct ls_ltx_header *h,
 		goto out;
 	best = ls_files_newest(&all);
 	if (best != NULL &&
-	    (rc = ls_replica_header(u->r, best, &got, c, e)) != LS_OK)
+	    (rc = read_newest(u, &all, best, &got, c, e)) != LS_OK)
 		goto out;
 	u->acked = best ? best->max_txid : 0;
 	u->acked_ms = best ? got.timestamp_ms : 0;

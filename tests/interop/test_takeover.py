@@ -2,6 +2,7 @@
 """Swapping the binary in the middle of a stream, in the same meta folder: to
 ours, back to upstream, and to ours again, without a gap in the TXIDs and with
 no whole copy written by us. Every state in between restores with both."""
+import shutil
 import sys
 from pathlib import Path
 
@@ -98,6 +99,29 @@ class TakeOver(Case):
         self.turn(self.peer, between=self.checkpoint)
         self.no_whole_copy(self.turn(self.bin))
         self.check()
+
+    def lose(self, *names):
+        """Once both have written: the newest stored file has no lineage."""
+        self.turn(self.bin)
+        self.turn(self.peer)
+        meta = self.tmp / ".app.db-litestream"
+        for n in names:
+            (meta / n).unlink()
+        if not names:
+            shutil.rmtree(meta)
+        self.no_whole_copy(self.turn(self.bin))
+        self.check()
+
+    def test_local_state_is_lost_after_upstream(self):
+        self.lose()
+
+    def test_record_is_lost_after_upstream(self):
+        if not is_upstream(self.bin):
+            self.lose("litestreamd-position")
+
+    def test_record_and_map_are_lost_after_upstream(self):
+        if not is_upstream(self.bin):
+            self.lose("litestreamd-position", "litestreamd-pagemap")
 
 
 if __name__ == "__main__":

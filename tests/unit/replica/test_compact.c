@@ -5,6 +5,7 @@
 #include "fault.h"
 
 #include <errno.h>
+#include <unistd.h>
 #include "format/merge.h"
 
 static enum ls_rc
@@ -417,30 +418,50 @@ TEST(failed_upload_leaves_nothing)
 	}
 }
 
-/* A damaged input is an error that names it, and nothing is written. */
-TEST(damaged_input_is_not_merged)
+static void
+damage(const char *path)
+{
+	struct ls_span was = test_read_file(path);
+	uint8_t *bad = malloc(was.n);
+
+	CHECK(bad != NULL);
+	memcpy(bad, was.p, was.n);
+	bad[was.n - 1] ^= 1;
+	CHECK(remove(path) == 0);
+	test_write_file(path, bad, was.n);
+	free(bad);
+}
+
+/* A damaged input is an error that names it, and is in no file. What lies before
+ * it is merged; behind a full copy that reaches it the level goes on. */
+TEST(damaged_input_is_passed_over)
 {
 	struct ls_err e = { 0 };
 	struct md m;
 	struct ls_level_state st[LS_LEVELS] = { { 0 } };
-	const char *path = T("rep/ltx/0/0000000000000003-0000000000000003.ltx");
 	struct ls_compacted out;
 	struct ls_files f = { 0 };
-	struct ls_span was;
-	uint8_t *bad;
+	struct ls_ltx_header h;
 
 	md_open(&m);
-	commits(&m, 5);
-	was = test_read_file(path);
-	bad = malloc(was.n);
-	CHECK(bad != NULL);
-	memcpy(bad, was.p, was.n);
-	bad[was.n - 1] ^= 1;
-	test_write_file(path, bad, was.n);
-	free(bad);
+	commits(&m, 8);
+	damage(T("rep/ltx/0/0000000000000005-0000000000000005.ltx"));
 	CHECK_RC(compact(&m, 1, st, &out, &e), LS_ECORRUPT);
-	CHECK(strstr(e.msg, "0000000000000003-0000000000000003") != NULL);
-	CHECK_EQ(md_list(&m, 1, &f), 0);
+	CHECK(strstr(e.msg, "0000000000000005-0000000000000005") != NULL);
+	for (size_t i = 0; i < md_list(&m, 1, &f); i++)
+		CHECK(f.v[i].max_txid < 5);
+	CHECK_EQ(f.v[f.n - 1].max_txid, 4);
+	md_snapshot(&m, &h); /* 1..8 */
+	commits(&m, 3);
+	CHECK_OK(compact(&m, 1, st, &out, &e));
+	CHECK_EQ(out.min_txid, 9);
+	CHECK_EQ(out.max_txid, 11);
+	CHECK(!out.bad_shape);
+	for (uint64_t t = 2; t <= 11; t++)
+		md_delete(&m, 0, t, t);
+	md_check(&m, 4);
+	md_check(&m, 8);
+	md_check(&m, 11);
 	ls_files_fini(&f);
 	md_close(&m);
 }
@@ -493,6 +514,49 @@ TEST(local_files_spare_downloads)
 		md_delete(&m, 0, t, t);
 	md_check(&m, 6);
 	md_check(&m, 10);
+	md_close(&m);
+}
+
+/* A local file that is removed as soon as its last byte was read. */
+static const struct ls_sys *real_sys;
+
+static ssize_t
+pread_and_remove(int fd, void *buf, size_t n, off_t off)
+{
+	char path[64], name[4096];
+	ssize_t k = real_sys->pread(fd, buf, n, off), len;
+	struct stat sb;
+
+	(void)snprintf(path, sizeof path, "/proc/self/fd/%d", fd);
+	len = readlink(path, name, sizeof name - 1);
+	if (len < 0 || real_sys->fstat(fd, &sb) != 0)
+		return k;
+	name[len] = '\0';
+	if (strstr(name, "/spool-") != NULL && off + k == sb.st_size)
+		(void)remove(name);
+	return k;
+}
+
+TEST(local_file_that_goes_away_at_its_end)
+{
+	struct ls_err e = { 0 };
+	struct md m;
+	struct ls_level_state st[LS_LEVELS] = { { 0 } };
+	struct local l = { 2, &m };
+	struct ls_compact_opts o = { .local = local_path, .local_arg = &l };
+	struct ls_compacted out;
+	struct ls_sys sys;
+
+	md_open(&m);
+	commits(&m, 6);
+	real_sys = ls_sys;
+	sys = *ls_sys;
+	sys.pread = pread_and_remove;
+	ls_sys = &sys;
+	CHECK_OK(ls_compact(m.r, 1, &o, st, &out, NULL, &e));
+	ls_sys = real_sys;
+	CHECK_EQ(out.max_txid, 6);
+	CHECK_EQ(out.fetched, 0);
 	md_close(&m);
 }
 
