@@ -18,6 +18,9 @@
  * (5) A CHANGED PAGE SIZE BEGINS ANEW: the first file of the new size must
  *     hold every page, and what lies before it is dropped.
  *     (test: page_size_change)
+ * (6) A DAMAGED FILE IS DONE WITHOUT where others hold the same state: an older
+ *     full copy with what follows it, or the files that a merged one was made
+ *     of. (test: damaged_file_is_done_without)
  *
  * Memory: 16 bytes a page of every file until the winners are known, then 4
  * bytes a page; small files up to LS_CHAIN_KEEP together.
@@ -583,13 +586,28 @@ without_foreign(struct ls_files *all, const struct ls_chain *ch)
 	all->n = kept;
 }
 
+/* (6) Files that a plan may do without: foreign, gone, or damaged as far as an
+ * open can see. */
 static bool
-has_foreign(const struct ls_chain *ch)
+may_leave_out(struct ls_chain *ch, enum ls_rc rc)
 {
-	for (size_t i = 0; i < ch->n; i++)
-		if (ch->v[i].foreign)
-			return true;
-	return false;
+	bool any = false;
+
+	if (rc != LS_ENOTFOUND && rc != LS_EGAP && !ls_rc_damaged(rc))
+		return false;
+	for (size_t i = 0; i < ch->n; i++) {
+		struct ls_chain_file *cf = &ch->v[i];
+
+		if (ls_rc_damaged(cf->rc)) {
+			cf->foreign = true;
+			if (cf->err != NULL)
+				ls_warn("a stored file is damaged, looking for "
+					"others in its place",
+				    LS_ATTRS(LS_E(cf->err)));
+		}
+		any = any || cf->foreign;
+	}
+	return any;
 }
 
 enum ls_rc
@@ -597,24 +615,25 @@ ls_chain_settle(struct ls_chain *ch, struct ls_replica *r,
     const struct ls_plan *p, const struct ls_par *par, unsigned k,
     const struct ls_call *c, struct ls_err *e)
 {
+	enum { TRIES = 8 };
 	struct ls_files all = { 0 };
 	struct ls_plan again = { 0 };
 	struct ls_target t = { .txid = p->txid };
 	struct ls_err other = { 0 };
 	enum ls_rc rc = ls_chain_open(ch, r, p, par, k, c, e);
 
-	if ((rc != LS_ENOTFOUND && rc != LS_EGAP) || !has_foreign(ch))
-		return rc;
-	/* The first error is the one that tells what is wrong, unless the
-	 * second try gets past it. */
-	if (ls_replica_list_all(r, par, &all, c, &other) != LS_OK)
-		goto out;
-	without_foreign(&all, ch);
-	if (ls_plan_make(r, &all, &t, &again, c, &other) != LS_OK)
-		goto out;
-	ls_chain_close(ch);
-	rc = ls_chain_open(ch, r, &again, par, k, c, e);
-out:
+	/* The error tells what is wrong, unless the next try gets past it. */
+	for (int i = 0; i < TRIES && may_leave_out(ch, rc); i++) {
+		if (i == 0 &&
+		    ls_replica_list_all(r, par, &all, c, &other) != LS_OK)
+			break;
+		without_foreign(&all, ch);
+		ls_plan_fini(&again);
+		if (ls_plan_make(r, &all, &t, &again, c, &other) != LS_OK)
+			break;
+		ls_chain_close(ch);
+		rc = ls_chain_open(ch, r, &again, par, k, c, e);
+	}
 	ls_files_fini(&all);
 	ls_plan_fini(&again);
 	return rc;

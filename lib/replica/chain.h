@@ -54,8 +54,8 @@ enum ls_rc ls_chain_open(struct ls_chain *ch, struct ls_replica *r,
     const struct ls_plan *p, const struct ls_par *par, unsigned k,
     const struct ls_call *c, struct ls_err *e) LS_MUST_CHECK;
 void ls_chain_close(struct ls_chain *ch);
-/* As ls_chain_open; when files turn out foreign or gone, lists again, makes a
- * new plan to the same TXID without them and tries that once. */
+/* As ls_chain_open; when files turn out foreign, gone or damaged, lists again,
+ * makes a new plan to the same TXID without them and tries that. */
 enum ls_rc ls_chain_settle(struct ls_chain *ch, struct ls_replica *r,
     const struct ls_plan *p, const struct ls_par *par, unsigned k,
     const struct ls_call *c, struct ls_err *e) LS_MUST_CHECK;

@@ -233,6 +233,7 @@ TEST(truncated_files_are_refused)
 
 	fx_open(&x, 512);
 	history(&x, 12);
+	CHECK_OK(ls_remove_tree(fx_path(0, 1, 1), &e)); /* the other base */
 	s = test_read_file(fx_path(9, 1, 4));
 	CHECK((copy = malloc(s.n)) != NULL);
 	memcpy(copy, s.p, s.n);
@@ -415,6 +416,47 @@ TEST(pruned_file_is_planned_around)
 	CHECK(fx_nothing_left("out"));
 	ls_plan_fini(&p);
 	fx_close(&x);
+}
+
+static void
+cut_to(const char *path, size_t n)
+{
+	struct ls_span s = test_read_file(path);
+	uint8_t *copy = malloc(s.n);
+
+	CHECK(copy != NULL && n <= s.n);
+	memcpy(copy, s.p, s.n);
+	test_write_file(path, copy, n);
+	free(copy);
+}
+
+TEST(damaged_file_is_done_without)
+{
+	static const size_t keep[] = { 0, 60, 130 };
+	struct ls_err e = { 0 };
+	struct ls_restored got;
+
+	for (size_t i = 0; i < LS_COUNT(keep); i++) {
+		struct fx x;
+
+		fx_open(&x, 512);
+		history(&x, 12);
+		fx_put(&x, 9, 1, 11);
+		cut_to(fx_path(9, 1, 11), keep[i]);
+		CHECK_OK(fx_restore(&x, 0, "out", &got, &e));
+		CHECK(fx_equal(&x, 12, "out"));
+		fx_drop("out");
+		cut_to(fx_path(2, 3, 9), keep[i]);
+		cut_to(fx_path(1, 7, 9), keep[i]);
+		CHECK_OK(fx_restore(&x, 0, "out", &got, &e));
+		CHECK(fx_equal(&x, 12, "out"));
+		fx_drop("out");
+		cut_to(fx_path(0, 12, 12), keep[i]); /* nothing else has it */
+		CHECK(fx_restore(&x, 0, "out", &got, &e) != LS_OK);
+		CHECK(fx_nothing_left("out"));
+		fx_close(&x);
+		CHECK_OK(ls_remove_tree(T("rep"), &e));
+	}
 }
 
 TEST(page_size_change)
