@@ -128,6 +128,8 @@ give_name(struct tmp *t, const char *path, bool if_absent, struct ls_err *e)
 	if (!if_absent) {
 		if ((rc = ls_rename(t->path, path, e)) != LS_OK)
 			return rc;
+		/* Two names of one file: rename leaves both. */
+		(void)ls_sys->unlink(t->path);
 	} else if (ls_sys->link(t->path, path) == 0) {
 		(void)ls_sys->unlink(t->path);
 	} else if (errno == EEXIST) {

@@ -435,6 +435,30 @@ TEST(file_put_file_streams_a_descriptor)
 	ls_store_free(st);
 }
 
+/* The spool's file and the stored one are one file with two names; putting it
+ * again, as after a lost answer, leaves no third one. */
+TEST(file_put_again_leaves_no_other_name)
+{
+	struct ls_put o = { .if_absent = true, .timestamp_ms = 1000 };
+	struct ls_err e = { 0 };
+	struct ls_store *st = open_at("r");
+	struct stat sb;
+	int fd;
+
+	test_write_file(T("src"), "0123456789", 10);
+	CHECK((fd = open(T("src"), O_RDONLY)) >= 0);
+	CHECK_OK(ls_store_put(st, "ltx/0/b", LS_SPAN_STR("x"), NULL, NULL, &e));
+	for (int i = 0; i < 3; i++) {
+		CHECK_OK(
+		    ls_store_put_file(st, "ltx/0/a", fd, 10, &o, NULL, &e));
+		CHECK(stat(T("src"), &sb) == 0);
+		CHECK_EQ(sb.st_nlink, 2);
+		o.if_absent = false;
+	}
+	(void)close(fd);
+	ls_store_free(st);
+}
+
 TEST(file_sweep_removes_old_temporary_files)
 {
 	struct ls_store *st = open_at("r");
