@@ -18,6 +18,9 @@
  *      finish it first.
  *  (4) MEMORY AND DESCRIPTORS ARE BOUNDED: BATCH files are read at once; more
  *      are folded through a temporary file.
+ *  (5) NOT ACROSS A CHANGE OF PAGE SIZE: its first file is a whole copy, and only
+ *      that and what follows it become one. (test:
+ *      spool_merge_begins_behind_a_new_page_size)
  * Not here: which files may have been sent already (the caller's frozen). */
 #include "capture/spool_impl.h"
 
@@ -185,12 +188,8 @@ plan_header(struct ls_spool *s, struct plan *p, struct ls_err *e)
 	struct ls_ltx_header h;
 	enum ls_rc rc;
 
-	if ((rc = ls_spool_header(s, p->first, &h, NULL, e)) != LS_OK ||
-	    (rc = ls_spool_header(s, p->last, &p->h, NULL, e)) != LS_OK)
+	if ((rc = ls_spool_header(s, p->last, &p->h, NULL, e)) != LS_OK)
 		return rc;
-	if (h.page_size != p->h.page_size)
-		return ls_err_set(e, LS_EUNSUPPORTED,
-		    "the page size changed within the files to be merged");
 	p->h.min_txid = p->h.max_txid = p->first;
 	p->opts.node_id = p->h.node_id;
 	if (p->first == s->oldest)
@@ -218,6 +217,24 @@ prepare(struct ls_spool *s, struct plan *p, struct ls_err *e)
 	return ls_fsync_dir(s->meta, e);
 }
 
+/* (5) */
+static enum ls_rc
+behind_last_size(struct ls_spool *s, struct plan *p, struct ls_err *e)
+{
+	struct ls_ltx_header h, last;
+	enum ls_rc rc;
+
+	if ((rc = ls_spool_header(s, p->first, &h, NULL, e)) != LS_OK ||
+	    (rc = ls_spool_header(s, p->last, &last, NULL, e)) != LS_OK ||
+	    h.page_size == last.page_size)
+		return rc;
+	p->first = p->last;
+	while ((rc = ls_spool_header(s, p->first - 1, &h, NULL, e)) == LS_OK &&
+	       h.page_size == last.page_size)
+		p->first--;
+	return rc;
+}
+
 enum ls_rc
 ls_spool_merge(struct ls_spool *s, uint64_t frozen, struct ls_err *e)
 {
@@ -234,8 +251,8 @@ ls_spool_merge(struct ls_spool *s, uint64_t frozen, struct ls_err *e)
 	if (frozen >= s->newest)
 		return LS_OK;
 	p.first = LS_MAX(frozen + 1, s->oldest);
-	if (p.first == p.last)
-		return LS_OK;
+	if ((rc = behind_last_size(s, &p, e)) != LS_OK || p.first == p.last)
+		return rc;
 	p.tmp[0] = ls_asprintf("%s-0.tmp", s->merged);
 	p.tmp[1] = ls_asprintf("%s-1.tmp", s->merged);
 	p.out = ls_asprintf("%s.tmp", s->merged);

@@ -72,6 +72,52 @@ TEST(spool_merge_takes_the_next_txid)
 	}
 }
 
+/* A whole copy of two pages of 1024 bytes. */
+static void
+put_larger(struct ls_spool *s, uint64_t txid)
+{
+	struct ls_ltx_header h = { .flags = LS_LTX_NO_CHECKSUM,
+		.page_size = 1024,
+		.commit = 2,
+		.min_txid = txid,
+		.max_txid = txid,
+		.timestamp_ms = (int64_t)txid,
+		.wal_offset = 32 };
+	struct ls_ltx_writer *w = NULL;
+	struct ls_err e = { 0 };
+	uint8_t page[1024];
+
+	memset(page, (int)txid, sizeof page);
+	CHECK_OK(ls_ltx_writer_new(ls_spool_sink, s, &w, &e));
+	CHECK_OK(ls_spool_begin(s, txid, &e));
+	CHECK_OK(ls_ltx_writer_begin(w, &h, NULL, &e));
+	for (uint32_t p = 1; p <= 2; p++)
+		CHECK_OK(ls_ltx_writer_page(w, p, page, &e));
+	CHECK_OK(ls_ltx_writer_end(w, NULL, &e));
+	ls_ltx_writer_free(w);
+	CHECK_OK(ls_spool_commit(s, true, &e));
+}
+
+TEST(spool_merge_begins_behind_a_new_page_size)
+{
+	struct ls_spool *s = filled(1, 9);
+	struct ls_ltx_header h;
+	struct ls_err e = { 0 };
+
+	put_larger(s, 10);
+	CHECK_OK(ls_spool_merge(s, 2, &e)); /* nothing behind it to merge */
+	range_is(s, 1, 10);
+	put_larger(s, 11);
+	put_larger(s, 12);
+	CHECK_OK(ls_spool_merge(s, 2, &e));
+	range_is(s, 1, 10);
+	CHECK_OK(ls_spool_header(s, 10, &h, NULL, &e));
+	CHECK(h.page_size == 1024 && h.timestamp_ms == 12);
+	CHECK_OK(ls_spool_header(s, 9, &h, NULL, &e));
+	CHECK_EQ(h.page_size, KIT_PAGE_SIZE);
+	ls_spool_free(s);
+}
+
 TEST(spool_merge_of_less_than_two_does_nothing)
 {
 	struct ls_spool *s = filled(1, 5);
