@@ -88,3 +88,36 @@ TEST(an_idle_thread_is_promised_one_piece_only)
 		ls_pool_free(p);
 	}
 }
+
+/* Three at once need three threads; when all is done one is left, and the next
+ * three find as many again. */
+TEST(idle_threads_end_and_come_back)
+{
+	struct ls_pool *p = NULL;
+	struct ls_err e;
+	struct job j[3];
+	sem_t begun, go, done;
+
+	(void)sem_init(&begun, 0, 0);
+	(void)sem_init(&go, 0, 0);
+	(void)sem_init(&done, 0, 0);
+	CHECK_OK(ls_pool_new(1, 3, &p, &e));
+	ls_pool_set_idle(p, LS_MS);
+	for (int turn = 0; turn < 5; turn++) {
+		for (int i = 0; i < 3; i++) {
+			j[i] = (struct job){ { wait_job, NULL }, &begun, &go,
+				&done };
+			ls_pool_push(p, LS_LANE_REMOTE, &j[i].w);
+		}
+		for (int i = 0; i < 3; i++)
+			(void)sem_wait(&begun);
+		CHECK_EQ(ls_pool_threads(p), 4);
+		for (int i = 0; i < 3; i++)
+			(void)sem_post(&go);
+		for (int i = 0; i < 3; i++)
+			(void)sem_wait(&done);
+		while (ls_pool_threads(p) > 2)
+			(void)sched_yield();
+	}
+	ls_pool_free(p);
+}
