@@ -188,7 +188,7 @@ enum ls_rc
 ls_db_room(struct ls_db *db, struct ls_err *e)
 {
 	struct pending p;
-	struct room r;
+	struct room r = { 0 };
 	enum ls_rc rc;
 
 	look(db, &p);
