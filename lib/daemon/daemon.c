@@ -430,6 +430,8 @@ poll_parked(struct ls_daemon *d, uint64_t now)
 		if (db->parked && !db->local_lent && (all || db->polled) &&
 		    ls_db_woke(db))
 			stir(db, now);
+		else if (all && ls_db_forget_remote(db))
+			d->parkings++; /* its memory may be given back */
 	}
 }
 

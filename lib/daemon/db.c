@@ -26,6 +26,7 @@ ls_db_new(struct ls_daemon *d, struct ls_db_config *conf, struct ls_db **out,
 	db->remote_timer.kind = LS_T_REMOTE;
 	db->maint_timer.kind = LS_T_MAINT;
 	db->upkeep.fd = db->snap_cancel.fd = -1;
+	db->retain_ns = 1; /* what a former life left is looked at once */
 	db->maint_work.run = ls_db_maint_step;
 	db->local_work.run = ls_db_local_step;
 	db->remote_work.run = ls_db_remote_step;
@@ -44,16 +45,118 @@ ls_db_codec(const struct ls_db *db)
 	return (struct ls_codec){ .zstd = db->conf.zstd, .keep = db->zkeep };
 }
 
+const char *
+ls_db_file(const struct ls_db *db)
+{
+	return db->file != NULL ? db->file : db->conf.path;
+}
+
+/* ---- the remote part ---------------------------------------------------------*/
+
+struct remote {
+	struct ls_store *store;
+	struct ls_replica *replica;
+	struct ls_uploader *up;
+};
+
+static void
+free_remote(struct remote *r)
+{
+	ls_uploader_free(r->up);
+	ls_replica_free(r->replica);
+	ls_store_free(r->store);
+}
+
+static enum ls_rc
+make_remote(struct ls_db *db, struct remote *r, struct ls_err *e)
+{
+	const struct ls_daemon *d = db->d;
+	enum ls_rc rc;
+
+	if ((rc = ls_store_open(&db->conf.place, d->net, &r->store, e)) !=
+		LS_OK ||
+	    (rc = ls_replica_new(r->store, &r->replica, e)) != LS_OK ||
+	    (rc = ls_uploader_new(
+		 r->replica, d->cfg.l0_retention_ns, &r->up, e)) != LS_OK)
+		return rc;
+	ls_store_count(r->store, &db->requests);
+	if (strcmp(db->conf.place.type, "file") != 0)
+		ls_uploader_set_par(r->up, &ls_par_threads);
+	return LS_OK;
+}
+
+/* Upload and upkeep may both come here; the second one's are not needed. */
+enum ls_rc
+ls_db_open_remote(struct ls_db *db, struct ls_err *e)
+{
+	struct ls_daemon *d = db->d;
+	struct remote r = { NULL, NULL, NULL };
+	enum ls_rc rc;
+	bool there;
+
+	(void)pthread_mutex_lock(&d->mu);
+	there = db->up != NULL;
+	(void)pthread_mutex_unlock(&d->mu);
+	if (there)
+		return LS_OK;
+	rc = make_remote(db, &r, e);
+	(void)pthread_mutex_lock(&d->mu);
+	if (rc == LS_OK && db->up == NULL) {
+		if (db->remote_known)
+			ls_uploader_resume(r.up, &db->memo);
+		db->store = r.store;
+		db->replica = r.replica;
+		db->up = r.up;
+		r = (struct remote){ NULL, NULL, NULL };
+	}
+	(void)pthread_mutex_unlock(&d->mu);
+	free_remote(&r);
+	return rc;
+}
+
+/* What is not settled, or could not be made again: a key's file may be gone. */
+static bool
+may_forget(const struct ls_db *db)
+{
+	return db->up != NULL && db->parked && db->goal == LS_GOAL_RUN &&
+	       !ls_db_is_lent(db) && !db->fenced && !db->stuck &&
+	       !db->snapshot && !db->maint_comes && !db->maint_forget &&
+	       db->wrote.txid == 0 && db->conf.place.sse_key_path == NULL &&
+	       ls_db_is_stored(db);
+}
+
+bool
+ls_db_forget_remote(struct ls_db *db)
+{
+	struct remote r = { db->store, db->replica, db->up };
+
+	if (!may_forget(db) || !ls_uploader_leave(db->up, &db->memo))
+		return false;
+	ls_lag_durable(&db->lag, db->acked);
+	if (db->maint != NULL)
+		db->retain_ns = ls_maint_retain_next(db->maint);
+	ls_maint_free(db->maint);
+	db->maint = NULL;
+	free_remote(&r);
+	db->store = NULL;
+	db->replica = NULL;
+	db->up = NULL;
+	return true;
+}
+
 void
 ls_db_free(struct ls_db *db)
 {
+	struct remote r;
+
 	if (db == NULL)
 		return;
+	r = (struct remote){ db->store, db->replica, db->up };
 	ls_maint_free(db->maint);
 	ls_zkeep_free(db->zkeep);
-	ls_uploader_free(db->up);
-	ls_replica_free(db->replica);
-	ls_store_free(db->store);
+	free_remote(&r);
+	ls_free(db->remote_head);
+	ls_lag_fini(&db->lag);
 	ls_db_config_fini(&db->conf);
 	if (db->successor != NULL)
 		ls_db_config_fini(db->successor);
@@ -63,34 +166,7 @@ ls_db_free(struct ls_db *db)
 	ls_free(db);
 }
 
-const char *
-ls_db_file(const struct ls_db *db)
-{
-	return db->file != NULL ? db->file : db->conf.path;
-}
-
-enum ls_rc
-ls_db_open_remote(struct ls_db *db, struct ls_err *e)
-{
-	struct ls_store *st = NULL;
-	enum ls_rc rc = LS_OK;
-
-	if (db->store == NULL && (rc = ls_store_open(&db->conf.place,
-				      db->d->net, &st, e)) == LS_OK) {
-		(void)pthread_mutex_lock(&db->d->mu); /* metrics look at it */
-		db->store = st;
-		(void)pthread_mutex_unlock(&db->d->mu);
-	}
-	if (rc == LS_OK && db->replica == NULL)
-		rc = ls_replica_new(db->store, &db->replica, e);
-	if (rc != LS_OK || db->up != NULL)
-		return rc;
-	rc = ls_uploader_new(
-	    db->replica, db->d->cfg.l0_retention_ns, &db->up, e);
-	if (rc == LS_OK && strcmp(db->conf.place.type, "file") != 0)
-		ls_uploader_set_par(db->up, &ls_par_threads);
-	return rc;
-}
+/* ---- errors ------------------------------------------------------------------*/
 
 /* Most never have one: it is no part of the record. */
 static void

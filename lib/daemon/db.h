@@ -21,6 +21,7 @@
 #include "daemon/watch.h"
 #include "replica/maint.h"
 #include "replica/replica.h"
+#include "store/stats.h"
 
 #include <pthread.h>
 #include <sys/stat.h>
@@ -70,11 +71,15 @@ struct ls_db {
 	bool looked;			 /* the first open was tried */
 	bool first_logged;		 /* "no database found" was said */
 
-	/* the remote part */
+	/* The remote part. These, and maint, are not there before the first use,
+	 * nor while it rests (ls_db_forget_remote); whoever is lent a part
+	 * makes them by ls_db_open_remote, and has them until it is back. */
 	struct ls_store *store;
 	struct ls_replica *replica;
 	struct ls_uploader *up;
-	struct ls_ltx_header remote_head; /* of the replica's newest file */
+	struct ls_uploader_memo memo;	   /* of the uploader that was */
+	struct ls_ltx_header *remote_head; /* of the replica's newest file,
+					    * to be compared; or NULL */
 	struct ls_work remote_work;
 	struct ls_log_limit remote_limit;
 	_Atomic uint64_t remote_failures;
@@ -87,6 +92,7 @@ struct ls_db {
 	int64_t level_due_ns[LS_CONFIG_LEVELS]; /* wall clock; 0 = none */
 	uint64_t mend_ns; /* mono: no snapshot for a gap's sake before */
 	uint64_t mend_wait_ns;
+	int64_t retain_ns;    /* of the maint that was: ls_maint_retain_at */
 	int64_t valid_due_ns; /* validation; wall clock, 0 = not known */
 	/* Ends upkeep and snapshots when the database is to stop. */
 	struct ls_cancel upkeep;
@@ -99,7 +105,8 @@ struct ls_db {
 	struct ls_cancel snap_cancel; /* ends it */
 
 	struct ls_endpoint *endpoint;
-	struct ls_tally tally; /* has rules of its own */
+	struct ls_tally tally;	      /* has rules of its own */
+	struct ls_req_stats requests; /* the store's, which outlives it */
 
 	/* ---- under d->mu ----------------------------------------------- */
 	struct ls_timer local_timer, remote_timer, maint_timer;
@@ -108,7 +115,7 @@ struct ls_db {
 	 * not set it. (Else it may be set for what is hours away.) */
 	bool maint_comes;
 	bool maint_forget;	    /* the replica's state was numbered anew */
-	struct ls_ltx_header wrote; /* a snapshot that upkeep must learn of */
+	struct ls_view_info wrote;  /* a snapshot that upkeep must learn of */
 	bool local_net, remote_net; /* by way of the endpoint: may talk to it */
 	bool local_again, remote_again, maint_again; /* due while lent */
 	bool upload_after;	  /* an upload waits for a capture */
@@ -325,8 +332,12 @@ const char *ls_db_why(const struct ls_db *db);
 uint64_t ls_db_lag_ns(struct ls_db *db, uint64_t now);
 /* 1 s, 2 s, 4 s ... of base, at most 15 s. */
 uint64_t ls_db_backoff(uint64_t base_ns, uint64_t failures);
-/* Open store, replica and uploader when they are not. */
+/* Make store, replica and uploader when they are not there; no request is made.
+ */
 enum ls_rc ls_db_open_remote(struct ls_db *db, struct ls_err *e) LS_MUST_CHECK;
+/* Free them and the upkeep's memory of the replica, if the database rests and
+ * no level waits for its time. mu held. */
+bool ls_db_forget_remote(struct ls_db *db);
 
 /* ---- slots.c: how many databases are open at once; mu held ---- */
 void ls_slots_init(struct ls_daemon *d, size_t files);

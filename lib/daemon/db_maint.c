@@ -78,9 +78,13 @@ open_maint(struct ls_db *db, struct ls_err *e)
 		.codec = ls_db_codec(db),
 	};
 
-	return db->maint != NULL
-		   ? LS_OK
-		   : ls_maint_new(db->replica, &conf, &db->maint, e);
+	enum ls_rc rc;
+
+	if ((rc = ls_db_open_remote(db, e)) != LS_OK || db->maint != NULL ||
+	    (rc = ls_maint_new(db->replica, &conf, &db->maint, e)) != LS_OK)
+		return rc;
+	ls_maint_retain_at(db->maint, db->retain_ns);
+	return LS_OK;
 }
 
 struct upkeep {
@@ -195,17 +199,24 @@ retain(struct ls_db *db, struct upkeep *u, struct ls_err *e)
 }
 
 static enum ls_rc
-work(struct ls_db *db, struct upkeep *u, const struct ls_ltx_header *wrote,
+work(struct ls_db *db, struct upkeep *u, const struct ls_view_info *wrote,
     bool forget, struct ls_err *e)
 {
+	const struct ls_ltx_header h = { .flags = LS_LTX_NO_CHECKSUM,
+		.page_size = wrote->page_size,
+		.commit = wrote->commit,
+		.min_txid = 1,
+		.max_txid = wrote->txid,
+		.timestamp_ms = wrote->timestamp_ms,
+		.node_id = wrote->lineage };
 	enum ls_rc rc;
 
 	if ((rc = open_maint(db, e)) != LS_OK)
 		return rc;
 	if (forget)
 		ls_maint_forget(db->maint);
-	if (wrote->max_txid != 0)
-		ls_maint_wrote(db->maint, LS_SNAPSHOT_LEVEL, wrote);
+	if (wrote->txid != 0)
+		ls_maint_wrote(db->maint, LS_SNAPSHOT_LEVEL, &h);
 	if (u->t.newest == 0)
 		return LS_OK;
 	if (u->last)
@@ -289,6 +300,8 @@ settle(struct ls_db *db, const struct upkeep *u, enum ls_rc rc)
 	uint64_t now = ls_sys->mono_ns();
 
 	db->maint_lent = false;
+	if (db->parked && db->replica != NULL)
+		ls_replica_forget(db->replica); /* nobody asks again soon */
 	if (db->maint_again)
 		ls_db_due_maint(db, now);
 	db->maint_again = false;
@@ -331,7 +344,7 @@ ls_db_maint_step(struct ls_work *w)
 				.made = made,
 				.arg = db },
 		.call = { &db->upkeep, mono + CALL_TIMEOUT_SEC * LS_SEC } };
-	struct ls_ltx_header wrote;
+	struct ls_view_info wrote;
 	struct ls_err e = { 0 };
 	enum ls_rc rc = LS_OK;
 	bool forget, off;

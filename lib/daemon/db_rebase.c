@@ -123,8 +123,10 @@ ls_db_compare(struct ls_db *db, struct ls_err *e)
 	if (here) {
 		if ((rc = local_header(db, txid, &ours, e)) != LS_OK)
 			return rc;
-		same = same_state(&ours, &db->remote_head);
+		same = same_state(&ours, db->remote_head);
 	}
+	ls_free(db->remote_head);
+	db->remote_head = NULL;
 	(void)pthread_mutex_lock(&d->mu);
 	db->compare = false;
 	db->diverged = !same;
@@ -231,8 +233,10 @@ ls_db_rebase(struct ls_db *db, struct ls_err *e)
 		.call = { &db->d->cancel,
 		    ls_sys->mono_ns() + LIST_TIMEOUT_SEC * LS_SEC } };
 	struct ls_base base = { .arg = &p };
-	enum ls_rc rc = plan_newest(db, &p, &base, e);
+	enum ls_rc rc = ls_db_open_remote(db, e);
 
+	if (rc == LS_OK)
+		rc = plan_newest(db, &p, &base, e);
 	if (rc == LS_OK)
 		rc = rebase(db, &base, e);
 	if (rc == LS_OK) {

@@ -38,7 +38,11 @@ know_remote(struct ls_db *db, struct ls_err *e)
 	if ((rc = ls_db_open_remote(db, e)) != LS_OK ||
 	    (rc = ls_uploader_sync(db->up, &txid, &h, &c, e)) != LS_OK)
 		return rc;
-	db->remote_head = h;
+	if (txid != 0 && db->remote_head == NULL &&
+	    (db->remote_head = ls_alloc(sizeof h)) == NULL)
+		return ls_err_nomem(e);
+	if (txid != 0)
+		*db->remote_head = h;
 	(void)pthread_mutex_lock(&d->mu);
 	db->compare = txid != 0;
 	db->gone |= txid != 0 && h.page_size == 0; /* damaged */
@@ -100,7 +104,8 @@ put_one(struct ls_db *db, uint64_t txid, struct ls_err *e)
 	(void)snprintf(path, sizeof path, "%s/ltx/0/%s", db->conf.meta_path,
 	    ls_ltx_name(txid, txid, name));
 	size = ls_file_size(path);
-	if ((rc = ls_uploader_put(db->up, txid, path, &c, e)) != LS_OK)
+	if ((rc = ls_db_open_remote(db, e)) != LS_OK ||
+	    (rc = ls_uploader_put(db->up, txid, path, &c, e)) != LS_OK)
 		return rc;
 	(void)pthread_mutex_lock(&d->mu);
 	db->acked = txid;
@@ -302,7 +307,8 @@ take_rest(struct ls_db *db)
 	bool rest;
 
 	(void)pthread_mutex_lock(&db->d->mu);
-	rest = (db->parked && db->acked >= db->newest) || db->remote_done;
+	rest = db->up != NULL &&
+	       ((db->parked && db->acked >= db->newest) || db->remote_done);
 	(void)pthread_mutex_unlock(&db->d->mu);
 	return rest;
 }
@@ -335,7 +341,7 @@ ls_db_remote_step(struct ls_work *w)
 		rc = LS_ECANCELED;
 	else if (!idle)
 		rc = work(db, &more, &answered, &e);
-	if (!fenced && !more && db->up != NULL && take_rest(db))
+	if (!fenced && !more && take_rest(db))
 		rest(db);
 	if (!fenced && rc != LS_OK)
 		retry = failed(db, stop, &e);

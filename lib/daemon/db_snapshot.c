@@ -138,13 +138,7 @@ settle(struct ls_db *db, enum ls_rc rc)
 	db->snapshot = again;
 	db->snap_failed = false;
 	if (rc == LS_OK) {
-		db->wrote = (struct ls_ltx_header){ .flags = LS_LTX_NO_CHECKSUM,
-			.page_size = db->view_info.page_size,
-			.commit = db->view_info.commit,
-			.min_txid = 1,
-			.max_txid = db->view_info.txid,
-			.timestamp_ms = db->view_info.timestamp_ms,
-			.node_id = db->view_info.lineage };
+		db->wrote = db->view_info;
 		db->snap_must = db->snap_must && again;
 		ls_db_due_maint(db, now);
 	} else if (!again) {
@@ -167,6 +161,8 @@ ls_db_snapshot_step(struct ls_work *w)
 	uint64_t size = 0;
 	enum ls_rc rc = check(db, &e);
 
+	if (rc == LS_OK)
+		rc = ls_db_open_remote(db, &e);
 	if (rc == LS_OK)
 		rc = upload(db, &size, &e);
 	ls_view_close(db->view);

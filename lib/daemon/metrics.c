@@ -203,7 +203,7 @@ each_request(struct ls_metrics *m, const struct row *r, struct ls_db *db)
 {
 	struct ls_req_stat v[LS_REQ_MAX];
 	char code[LS_REQ_CODE_MAX], more[80];
-	size_t n = db->store ? ls_store_requests(db->store, v, LS_COUNT(v)) : 0;
+	size_t n = ls_req_read(&db->requests, v);
 
 	for (size_t i = 0; i < n; i++) {
 		(void)snprintf(more, sizeof more,

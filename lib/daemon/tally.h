@@ -50,15 +50,17 @@ ls_tally_get(const _Atomic uint64_t *from)
 
 /* Since when the oldest commit waits that is not durable. Each mark says: what
  * is up to this TXID, and behind the mark before, was first seen then. When
- * marks run out the two newest become one with the older time, so the lag is
- * never told too small. Zeroed: nothing waits. */
+ * marks (or memory for them) run out the two newest become one with the older
+ * time, so the lag is never told too small. All but the first are on the heap
+ * while something waits. Zeroed: nothing does. */
 enum { LS_LAG_MARKS = 8 };
 struct ls_lag {
 	unsigned n;
 	struct ls_lag_mark {
 		uint64_t txid, since_ns;
-	} mark[LS_LAG_MARKS];
+	} first, *more; /* LS_LAG_MARKS - 1 of them, or NULL */
 };
+void ls_lag_fini(struct ls_lag *l);
 /* newest was captured; what is new in it was committed at since_ns or later. A
  * newest that went back (pending files were merged) is fine. */
 void ls_lag_captured(struct ls_lag *l, uint64_t newest, uint64_t since_ns);

@@ -312,6 +312,12 @@ ls_maint_retain_next(const struct ls_maint *m)
 	return m->conf.retention_enabled ? m->retain_ns : 0;
 }
 
+void
+ls_maint_retain_at(struct ls_maint *m, int64_t wall_ns)
+{
+	m->retain_ns = wall_ns;
+}
+
 enum ls_rc
 ls_maint_retain(struct ls_maint *m, uint64_t newest, struct ls_retained *out,
     const struct ls_call *c, struct ls_err *e)

@@ -95,6 +95,8 @@ void ls_maint_wrote(
 /* Wall-clock time at which ls_maint_retain may find something; 0: nothing to
  * do before something is written (compaction sets it). */
 int64_t ls_maint_retain_next(const struct ls_maint *m);
+/* ... as an earlier handle of this replica said. */
+void ls_maint_retain_at(struct ls_maint *m, int64_t wall_ns);
 /* ls_retain; nothing when retention is not enabled. Lists all levels. */
 enum ls_rc ls_maint_retain(struct ls_maint *m, uint64_t newest,
     struct ls_retained *out, const struct ls_call *c,

@@ -172,4 +172,18 @@ enum ls_rc ls_uploader_same(struct ls_uploader *u, uint64_t txid,
  * its descriptor. The next put takes it again and proves anew. */
 void ls_uploader_rest(struct ls_uploader *u);
 
+/* What an uploader must not forget. */
+struct ls_uploader_memo {
+	uint64_t acked, acked_boot_ns, proof_boot_ns;
+	int64_t acked_ms, proof_wall_ns;
+};
+/* May it be freed, and another one go on from the memo? False before a sync,
+ * after an error, when fenced, while it holds a folder's lock, and where so much
+ * is stored that the end of the last listing is worth keeping. */
+bool ls_uploader_leave(const struct ls_uploader *u, struct ls_uploader_memo *m);
+/* In the place of ls_uploader_sync, for a new one: goes on as the one that left
+ * the memo would have, and takes no other writer's files for ours. */
+void ls_uploader_resume(
+    struct ls_uploader *u, const struct ls_uploader_memo *m);
+
 #endif

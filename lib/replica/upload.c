@@ -28,6 +28,9 @@
  *     made anew would take an increment without its base. (test:
  *     bucket_made_anew_is_a_gap)
  * (5) FENCED STAYS FENCED until a sync, which is somebody's decision.
+ * (6) A REST IS NO SYNC: who goes on from a memo is fenced by what came to the
+ *     store meanwhile, as one that was there all the time.
+ *     (test: resumed_writer_is_fenced_as_if_it_had_stayed)
  *
  * In a folder an flock keeps a second process out as well, and tells a folder
  * that is away (moved, not mounted: an error, nothing is put) from one that was
@@ -150,6 +153,29 @@ ls_uploader_rest(struct ls_uploader *u)
 	ls_store_unlock(u->lock);
 	u->lock = NULL;
 	u->locked = false;
+}
+
+bool
+ls_uploader_leave(const struct ls_uploader *u, struct ls_uploader_memo *m)
+{
+	*m = (struct ls_uploader_memo){ u->acked,
+		u->check ? 0 : u->acked_boot_ns, u->proof_boot_ns, u->acked_ms,
+		u->proof_wall_ns };
+	return u->synced && !u->doubt && u->few && u->fence == NULL &&
+	       u->lock == NULL;
+}
+
+/* (6) */
+void
+ls_uploader_resume(struct ls_uploader *u, const struct ls_uploader_memo *m)
+{
+	u->acked = m->acked;
+	u->acked_ms = m->acked_ms;
+	u->acked_boot_ns = m->acked_boot_ns;
+	u->check = m->acked_boot_ns == 0;
+	u->proof_boot_ns = m->proof_boot_ns;
+	u->proof_wall_ns = m->proof_wall_ns;
+	u->synced = u->few = true;
 }
 
 static enum ls_rc

@@ -92,7 +92,7 @@ struct ls_store {
 	struct ls_net *net;
 	void *self;
 	_Atomic uint64_t n[LS_N_COUNTERS];
-	struct ls_req_stats requests;
+	struct ls_req_stats *requests; /* or NULL: nobody's */
 	_Atomic uint64_t said_ns; /* mono time of the last "trying again" */
 };
 

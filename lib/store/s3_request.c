@@ -249,8 +249,9 @@ send_prepared(struct ls_store *st, const struct ls_s3_req *q,
 	};
 	enum ls_rc rc = ls_http_send(ls_net_http(st->net), &h, r, c, e);
 
-	ls_req_count(
-	    &st->requests, op_of(q), rc == LS_OK ? r->status : (int)rc);
+	if (st->requests != NULL)
+		ls_req_count(
+		    st->requests, op_of(q), rc == LS_OK ? r->status : (int)rc);
 	return ls_err_wrap(e, rc, "%s", a->addr.host);
 }
 

@@ -47,38 +47,59 @@ ls_op_ended(struct ls_op_stats *s, enum ls_rc rc, uint64_t n, uint64_t bytes,
 	}
 }
 
-void
-ls_req_init(struct ls_req_stats *s)
+/* A request's word: its operation, its code, and how often it was. */
+enum { OP_SHIFT = 60, CODE_SHIFT = 48, CODE_MASK = 0xfff };
+
+static uint64_t
+kind_of(enum ls_op op, int code)
 {
-	memset(s, 0, sizeof *s);
-	(void)pthread_mutex_init(&s->mu, NULL);
+	return (uint64_t)op << OP_SHIFT |
+	       ((uint64_t)(code - LS_REQ_OTHER) & CODE_MASK) << CODE_SHIFT;
 }
 
-void
-ls_req_fini(struct ls_req_stats *s)
+/* One more in this word, if it is of that kind or of none yet. */
+static bool
+count_in(_Atomic uint64_t *v, uint64_t kind)
 {
-	(void)pthread_mutex_destroy(&s->mu);
+	uint64_t was = atomic_load_explicit(v, memory_order_relaxed);
+
+	while (was == 0 || was >> CODE_SHIFT == kind >> CODE_SHIFT)
+		if (atomic_compare_exchange_weak_explicit(v, &was,
+			(was == 0 ? kind : was) + 1, memory_order_relaxed,
+			memory_order_relaxed))
+			return true;
+	return false;
 }
 
 void
 ls_req_count(struct ls_req_stats *s, enum ls_op op, int code)
 {
-	size_t i = 0;
+	uint64_t kind = kind_of(op, code);
 
-	(void)pthread_mutex_lock(&s->mu);
-	while (i < s->n && (s->v[i].op != op || s->v[i].code != code))
-		i++;
-	if (i == s->n && i < LS_REQ_MAX - 1)
-		s->v[s->n++] =
-		    (struct ls_req_stat){ (uint16_t)op, (int16_t)code, 0 };
-	else if (i >= LS_REQ_MAX - 1) {
-		i = LS_REQ_MAX - 1;
-		s->v[i].op = LS_OPS;
-		s->v[i].code = LS_REQ_OTHER;
-		s->n = LS_REQ_MAX;
+	for (size_t i = 0; i < LS_REQ_MAX - 1; i++)
+		if (count_in(&s->v[i], kind))
+			return;
+	(void)count_in(&s->v[LS_REQ_MAX - 1], kind_of(LS_OPS, LS_REQ_OTHER));
+}
+
+size_t
+ls_req_read(
+    const struct ls_req_stats *s, struct ls_req_stat out[static LS_REQ_MAX])
+{
+	size_t n = 0;
+
+	for (size_t i = 0; i < LS_REQ_MAX; i++) {
+		uint64_t v =
+		    atomic_load_explicit(&s->v[i], memory_order_relaxed);
+
+		if (v == 0)
+			continue;
+		out[n++] = (struct ls_req_stat){ (uint16_t)(v >> OP_SHIFT),
+			(int16_t)((int)(v >> CODE_SHIFT & CODE_MASK) +
+				  LS_REQ_OTHER),
+			v & ((1ull << CODE_SHIFT) - 1) };
 	}
-	s->v[i].n++;
-	(void)pthread_mutex_unlock(&s->mu);
+	return n;
 }
 
 const char *

@@ -9,7 +9,6 @@
 
 #include "store/store.h"
 
-#include <pthread.h>
 #include <stdatomic.h>
 
 enum ls_op {
@@ -57,19 +56,19 @@ struct ls_req_stat {
 	uint64_t n;
 };
 /* So many are told apart, in memory that is there from the start: a count must
- * not fail. Whatever else comes is one, of LS_OPS and LS_REQ_OTHER. */
+ * not fail. Whatever else comes is one, of LS_OPS and LS_REQ_OTHER. A word each
+ * holds operation, code and count, since every database has them. Zeroed: none.
+ */
 enum { LS_REQ_MAX = 16, LS_REQ_OTHER = -1 };
 struct ls_req_stats {
-	pthread_mutex_t mu;
-	struct ls_req_stat v[LS_REQ_MAX];
-	size_t n;
+	_Atomic uint64_t v[LS_REQ_MAX];
 };
-void ls_req_init(struct ls_req_stats *s);
-void ls_req_fini(struct ls_req_stats *s);
 void ls_req_count(struct ls_req_stats *s, enum ls_op op, int code);
-/* Those of a store; at most max into out, how many. */
-size_t ls_store_requests(
-    struct ls_store *st, struct ls_req_stat *out, size_t max);
+/* Into out; how many. */
+size_t ls_req_read(
+    const struct ls_req_stats *s, struct ls_req_stat out[static LS_REQ_MAX]);
+/* Count the requests of a store there (keeps s), from its first one on. */
+void ls_store_count(struct ls_store *st, struct ls_req_stats *s);
 enum { LS_REQ_CODE_MAX = 24 };
 /* "200", "timeout". */
 const char *ls_req_code(int code, char out[static LS_REQ_CODE_MAX]);

@@ -28,7 +28,6 @@ ls_store_open(const struct ls_place *place, struct ls_net *net,
 	if (st == NULL)
 		return ls_err_nomem(e);
 	ls_place_init(&st->place);
-	ls_req_init(&st->requests);
 	st->net = net;
 	if ((rc = ls_place_copy(&st->place, place, e)) != LS_OK ||
 	    (rc = ls_place_settle(&st->place, e)) != LS_OK)
@@ -45,7 +44,6 @@ ls_store_open(const struct ls_place *place, struct ls_net *net,
 out:
 	if (rc != LS_OK) {
 		ls_place_fini(&st->place);
-		ls_req_fini(&st->requests);
 		ls_free(st->text);
 		ls_free(st);
 		return ls_err_wrap(e, rc, "open replica");
@@ -62,7 +60,6 @@ ls_store_free(struct ls_store *st)
 	if (st->drv->close != NULL)
 		st->drv->close(st);
 	ls_place_fini(&st->place);
-	ls_req_fini(&st->requests);
 	ls_free(st->text);
 	ls_free(st);
 }
@@ -191,8 +188,8 @@ done(struct ls_store *st, enum ls_rc rc, const struct ended *d)
 		count(st, LS_N_PUT_BYTES, d->bytes);
 	if (rc == LS_OK && d->op == LS_OP_GET)
 		count(st, LS_N_GET_BYTES, d->bytes);
-	if (!st->drv->counts)
-		ls_req_count(&st->requests, d->op, (int)rc);
+	if (!st->drv->counts && st->requests != NULL)
+		ls_req_count(st->requests, d->op, (int)rc);
 	if (st->net != NULL)
 		ls_op_ended(&ls_net_stats(st->net)->op[st->kind][d->op], rc,
 		    d->n, d->bytes, ls_sys->mono_ns() - d->began_ns);
@@ -205,18 +202,10 @@ begin(enum ls_op op)
 	return (struct ended){ op, ls_sys->mono_ns(), 1, 0 };
 }
 
-size_t
-ls_store_requests(struct ls_store *st, struct ls_req_stat *out, size_t max)
+void
+ls_store_count(struct ls_store *st, struct ls_req_stats *s)
 {
-	struct ls_req_stats *r = &st->requests;
-	size_t n;
-
-	(void)pthread_mutex_lock(&r->mu);
-	n = LS_MIN(r->n, max);
-	if (n > 0)
-		memcpy(out, r->v, n * sizeof *out);
-	(void)pthread_mutex_unlock(&r->mu);
-	return n;
+	st->requests = s;
 }
 
 void

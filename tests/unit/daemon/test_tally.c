@@ -46,6 +46,7 @@ TEST(lag_is_never_told_too_small)
 			CHECK(ls_lag_since(&l) != 0);
 			CHECK(ls_lag_since(&l) <= since[acked + 1]);
 		}
+		ls_lag_fini(&l);
 	}
 }
 
@@ -62,6 +63,7 @@ TEST(lag_keeps_its_time_when_files_are_merged)
 	ls_lag_captured(&l, 5, 2100);
 	ls_lag_durable(&l, 4);
 	CHECK_EQ(ls_lag_since(&l), 2100);
+	ls_lag_fini(&l);
 }
 
 TEST(ages_are_short)

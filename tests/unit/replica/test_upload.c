@@ -249,6 +249,55 @@ TEST(stale_writer_after_compaction_is_fenced)
 	fx_close(&x);
 }
 
+/* Freed in a rest, and made anew from what it left: it goes on, and is
+ * fenced, and misses what is gone, like one that stayed. */
+TEST(resumed_writer_is_fenced_as_if_it_had_stayed)
+{
+	enum { ALONE, OTHER, GONE };
+	static const enum ls_rc want[] = { LS_OK, LS_EFENCED, LS_EGAP };
+
+	for (int what = ALONE; what <= GONE; what++) {
+		struct ls_uploader_memo m;
+		struct ls_err e = { 0 };
+		struct fx x;
+		struct side a, b;
+
+		fx_open(&x, 512);
+		side_open(&a, &x, "a", 1, MINUTES(20));
+		CHECK(!ls_uploader_leave(a.u, &m)); /* nothing is known yet */
+		(void)sync_side(&a);
+		CHECK_OK(put(&a, 1, &e));
+		CHECK_OK(put(&a, 2, &e));
+		CHECK(!ls_uploader_leave(a.u, &m)); /* it holds the lock */
+		ls_uploader_rest(a.u);
+		CHECK(ls_uploader_leave(a.u, &m));
+		ls_uploader_free(a.u);
+		fault_clock(MINUTES(40));
+		if (what == OTHER) {
+			side_open(&b, &x, "b", 2, MINUTES(20));
+			(void)sync_side(&b);
+			CHECK_OK(put(&b, 3, &e));
+			fx_put(&x, 1, 2, 3);
+			CHECK_OK(ls_remove_tree(fx_path(0, 3, 3), &e));
+			ls_uploader_free(b.u);
+		} else if (what == GONE) {
+			CHECK_OK(ls_remove_tree(fx_path(0, 2, 2), &e));
+		}
+		side_open(&a, &x, "a", 1, MINUTES(20));
+		ls_uploader_resume(a.u, &m);
+		CHECK_EQ(ls_uploader_acked(a.u), 2);
+		CHECK(ls_uploader_acked_ms(a.u) != 0);
+		CHECK(!ls_uploader_proved(a.u));
+		CHECK_RC(put(&a, 3, &e), want[what]);
+		CHECK_EQ(ls_exists(fx_path(0, 3, 3)), what == ALONE);
+		CHECK(!ls_uploader_leave(a.u, &m));
+		fault_disarm();
+		ls_uploader_free(a.u);
+		fx_close(&x);
+		CHECK_OK(ls_remove_tree(T("rep"), &e));
+	}
+}
+
 /* As before, with a pause that only the listing after the put can see. */
 TEST(stale_writer_is_not_told_durable)
 {

@@ -247,17 +247,19 @@ TEST(s3_multipart_upload)
 	struct fix f = start(steps, LS_COUNT(steps));
 	struct ls_err e = { 0 };
 	struct ls_put o = { .timestamp_ms = 1700000000000 };
+	struct ls_req_stats requests = { 0 };
 	struct ls_req_stat req[LS_REQ_MAX];
 	struct ls_store_stats s;
 	size_t n;
 
+	ls_store_count(f.st, &requests);
 	CHECK_OK(stream(&f, PART_SIZE + 9, &o, &e));
 	ls_store_stats(f.st, &s);
 	CHECK_EQ(s.put_n, 1);
 	CHECK_EQ(s.put_bytes, PART_SIZE + 9);
 	/* Each try counts as it was answered: begin, two parts, one of them
 	 * twice, end. */
-	n = ls_store_requests(f.st, req, LS_REQ_MAX);
+	n = ls_req_read(&requests, req);
 	for (size_t i = 0; i < n; i++) {
 		CHECK_EQ(req[i].op, LS_OP_PUT);
 		CHECK_EQ(req[i].n, req[i].code == 500 ? 1 : 4);

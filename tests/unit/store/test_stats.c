@@ -22,23 +22,27 @@ TEST(operations_are_counted_by_result_and_time)
 
 TEST(requests_are_told_apart_and_none_is_lost)
 {
-	struct ls_req_stats s;
+	struct ls_req_stats s = { 0 };
+	struct ls_req_stat v[LS_REQ_MAX];
 	uint64_t all = 0;
+	size_t n;
 
-	ls_req_init(&s);
+	CHECK_EQ(ls_req_read(&s, v), 0);
 	for (int turn = 0; turn < 2; turn++)
 		for (int code = 400; code < 430; code++)
 			ls_req_count(&s, LS_OP_PUT, code);
 	ls_req_count(&s, LS_OP_GET, 400);
-	for (size_t i = 0; i < s.n; i++)
-		all += s.v[i].n;
+	n = ls_req_read(&s, v);
+	CHECK_EQ(n, LS_REQ_MAX);
+	for (size_t i = 0; i < n; i++)
+		all += v[i].n;
 	CHECK_EQ(all, 61);
-	CHECK_EQ(s.n, LS_REQ_MAX);
-	CHECK_EQ(s.v[0].code, 400);
-	CHECK_EQ(s.v[0].n, 2);
-	CHECK_EQ(s.v[LS_REQ_MAX - 1].op, LS_OPS);
-	CHECK_EQ(s.v[LS_REQ_MAX - 1].n, 61 - 2 * (LS_REQ_MAX - 1));
-	ls_req_fini(&s);
+	CHECK_EQ(v[0].op, LS_OP_PUT);
+	CHECK_EQ(v[0].code, 400);
+	CHECK_EQ(v[0].n, 2);
+	CHECK_EQ(v[LS_REQ_MAX - 1].op, LS_OPS);
+	CHECK_EQ(v[LS_REQ_MAX - 1].code, LS_REQ_OTHER);
+	CHECK_EQ(v[LS_REQ_MAX - 1].n, 61 - 2 * (LS_REQ_MAX - 1));
 }
 
 TEST(request_codes_have_names)
