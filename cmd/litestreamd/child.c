@@ -107,7 +107,8 @@ child_start(struct child *c, const char *command, struct ls_err *e)
 	(void)posix_spawnattr_destroy(&attr);
 	if (err != 0) {
 		c->pid = 0;
-		rc = ls_err_sys(e, err, "cannot start exec process %s", w.v[0]);
+		rc =
+		    ls_err_sys(e, err, "cannot start exec command: %s", w.v[0]);
 	}
 	words_free(&w);
 	return rc;
@@ -122,7 +123,8 @@ child_ended(struct child *c)
 		return false;
 	c->pid = 0;
 	c->ended = true;
-	c->status = WIFSIGNALED(how) ? 128 + WTERMSIG(how) : WEXITSTATUS(how);
+	c->killed = WIFSIGNALED(how) ? WTERMSIG(how) : 0;
+	c->status = c->killed ? 128 + c->killed : WEXITSTATUS(how);
 	return true;
 }
 

@@ -10,6 +10,7 @@ struct child {
 	pid_t pid; /* 0 = none, or it ended */
 	bool ended;
 	int status; /* its exit status; 128 + signal when it was killed */
+	int killed; /* ... by this signal; 0 = by none */
 };
 
 /* Split a command line into words as a shell does for quotes and backslashes

@@ -10,6 +10,7 @@
 #include "base/file.h"
 #include "base/units.h"
 
+#include <signal.h>
 #include <stdlib.h>
 #include <unistd.h>
 
@@ -107,6 +108,15 @@ add_text(struct ls_buf *out, const char *s, struct ls_err *e)
 
 /* ---- values ----------------------------------------------------------------*/
 
+/* As Go prints them. */
+static const char *
+signal_name(int64_t sig)
+{
+	return sig == SIGTERM  ? "terminated"
+	       : sig == SIGINT ? "interrupt"
+			       : "hangup";
+}
+
 /* A value as plain text; strings are borrowed, others written to buf. */
 static const char *
 value_text(const struct ls_attr *a, char buf[static LS_DUR_MAX])
@@ -114,6 +124,7 @@ value_text(const struct ls_attr *a, char buf[static LS_DUR_MAX])
 	switch (a->kind) {
 	case LS_A_STR: return a->v.s ? a->v.s : "";
 	case LS_A_ERR: return a->v.e->msg;
+	case LS_A_SIG: return signal_name(a->v.i);
 	case LS_A_BOOL: return a->v.i ? "true" : "false";
 	case LS_A_DUR: return ls_dur_format(a->v.i, buf);
 	case LS_A_INT:
@@ -137,7 +148,7 @@ json_value(struct ls_buf *out, const struct ls_attr *a, struct ls_err *e)
 {
 	char buf[LS_DUR_MAX];
 
-	if (a->kind == LS_A_DUR)
+	if (a->kind == LS_A_DUR || a->kind == LS_A_SIG)
 		return ls_buf_addf(out, e, "%lld", (long long)a->v.i);
 	if (a->kind == LS_A_INT || a->kind == LS_A_UINT || a->kind == LS_A_BOOL)
 		return ls_buf_adds(out, value_text(a, buf), e);

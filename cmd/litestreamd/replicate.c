@@ -5,7 +5,8 @@
  * one gives up the final sync; SIGTSTP lets go of all guards first. SIGHUP reads
  * the configuration file again, on a thread of its own, since that takes a while
  * with ten thousand databases; without a file it stops as the others do.
- * The exit status is the child's, unless the final sync failed.
+ * The exit status is the child's, unless the final sync failed; a child that
+ * dies of the signal that was passed on to it has stopped as it should: 0.
  */
 #include "app.h"
 #include "capture/capture.h"
@@ -29,6 +30,7 @@
 #include <malloc.h>
 #include <signal.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/eventfd.h>
 #include <sys/resource.h>
 #include <sys/signalfd.h>
@@ -49,6 +51,7 @@ struct run {
 	struct ls_mcp *mcp;
 	struct ls_heartbeat *heartbeat;
 	struct child child;
+	int passed;    /* the last signal that was passed on to it */
 	bool has_file; /* a configuration file, to be read again */
 	pthread_mutex_t reload_mu;
 	pthread_t reload_thread;
@@ -97,6 +100,16 @@ check_words(char **w, int n)
 }
 
 static enum ls_rc
+set_level(struct ls_config *cfg, const char *level, struct ls_err *e)
+{
+	ls_free(cfg->logging.level);
+	if ((cfg->logging.level = ls_strdup(level)) != NULL)
+		return LS_OK;
+	ls_config_fini(cfg);
+	return ls_err_nomem(e);
+}
+
+static enum ls_rc
 load_file(const struct run *r, struct ls_config *cfg, struct ls_err *e)
 {
 	enum ls_rc rc = ls_config_load(
@@ -107,14 +120,7 @@ load_file(const struct run *r, struct ls_config *cfg, struct ls_err *e)
 		return rc;
 	for (size_t i = 0; r->f.restore && i < cfg->n_dbs; i++)
 		cfg->dbs[i].restore_if_db_not_exists = true;
-	if (r->f.level[0] != '\0') {
-		ls_free(cfg->logging.level);
-		if ((cfg->logging.level = ls_strdup(r->f.level)) == NULL) {
-			ls_config_fini(cfg);
-			return ls_err_nomem(e);
-		}
-	}
-	return LS_OK;
+	return r->f.level[0] ? set_level(cfg, r->f.level, e) : LS_OK;
 }
 
 static enum ls_rc
@@ -134,7 +140,7 @@ load(struct run *r, char **w, int n, struct ls_err *e)
 		return rc;
 	}
 	r->cfg.dbs[0].restore_if_db_not_exists = r->f.restore;
-	return LS_OK;
+	return set_level(&r->cfg, r->f.level[0] ? r->f.level : "INFO", e);
 }
 
 /* ---- restore-if-db-not-exists ---------------------------------------------*/
@@ -152,20 +158,22 @@ restore_from(struct ls_replica *rep, const struct ls_db_config *db,
 	struct ls_restored done;
 	enum ls_rc rc;
 
+	ls_info("attempting restore before replication",
+	    LS_ATTRS(LS_S("path", db->path)));
 	rc = ls_replica_list_all(rep, &ls_par_threads, &all, c, e);
 	if (rc == LS_OK)
 		rc = ls_plan_make(rep, &all, &newest, &plan, c, e);
 	if (rc == LS_ENOTFOUND) {
 		ls_info("no backup found, starting fresh",
-		    LS_ATTRS(LS_S("db", db->path)));
+		    LS_ATTRS(LS_S("path", db->path)));
 		rc = LS_OK;
 	} else if (rc == LS_OK) {
 		rc = ls_restore(rep, &plan, &o, &done, c, e);
 		if (rc == LS_OK)
-			ls_info(
-			    "database restored", LS_ATTRS(LS_S("db", db->path),
-						     LS_T("txid", done.txid),
-						     LS_U("size", done.bytes)));
+			ls_info("database restored",
+			    LS_ATTRS(LS_S("path", db->path),
+				LS_T("txid", done.txid),
+				LS_U("size", done.bytes)));
 	}
 	ls_plan_fini(&plan);
 	ls_files_fini(&all);
@@ -325,18 +333,9 @@ on_child(struct run *r)
 {
 	if (!child_ended(&r->child))
 		return;
-	ls_info(
-	    "exec process ended", LS_ATTRS(LS_I("status", r->child.status)));
+	ls_info("subprocess exited, litestream shutting down",
+	    LS_ATTRS(LS_I("status", r->child.status)));
 	ls_daemon_stop(r->d);
-}
-
-/* As Go prints them. */
-static const char *
-signal_name(int sig)
-{
-	return sig == SIGTERM  ? "terminated"
-	       : sig == SIGINT ? "interrupt"
-			       : "hangup";
 }
 
 static void
@@ -358,12 +357,15 @@ on_signal(void *arg)
 			start_reload(r);
 		} else if (r->child.pid > 0) {
 			/* Its end stops us: the final sync has all it wrote. */
-			ls_info("signal received, sending to exec process",
-			    LS_ATTRS(LS_S("signal", signal_name(sig))));
+			ls_info("signal received, litestream shutting down",
+			    LS_ATTRS(LS_SIG("signal", sig)));
+			ls_info("sending signal to exec process", NULL);
 			child_signal(&r->child, sig);
+			r->passed = sig;
+			ls_info("waiting for exec process to close", NULL);
 		} else {
 			ls_info("signal received, litestream shutting down",
-			    LS_ATTRS(LS_S("signal", signal_name(sig))));
+			    LS_ATTRS(LS_SIG("signal", sig)));
 			ls_notify("STOPPING=1");
 			ls_daemon_stop(r->d);
 		}
@@ -436,16 +438,42 @@ say_start(struct run *r)
 	ls_config_log_warnings(&r->cfg);
 	if (r->cfg.n_dbs == 0 && r->cfg.n_dirs == 0)
 		ls_error("no databases specified in configuration", NULL);
-	for (size_t i = 0; i < r->cfg.n_dbs; i++) {
-		const struct ls_db_config *db = &r->cfg.dbs[i];
-		char *where = ls_place_text(&db->place);
+}
 
+static void
+say_replica(const struct ls_db_config *db)
+{
+	const struct ls_place *p = &db->place;
+	const struct ls_attr name = LS_S("db", ls_basename(db->path)),
+			     type = LS_S("type", p->type),
+			     every =
+				 LS_D("sync-interval", db->sync_interval_ns),
+			     path = LS_S("path", p->path ? p->path : "");
+
+	ls_info("initialized db", LS_ATTRS(LS_S("path", db->path)));
+	if (strcmp(p->type, "s3") != 0)
+		ls_info("replicating to", LS_ATTRS(name, type, every, path));
+	else
 		ls_info("replicating to",
-		    LS_ATTRS(LS_S("db", ls_basename(db->path)),
-			LS_S("replica", db->place.type),
-			LS_S("path", where ? where : ""),
-			LS_D("sync-interval", db->sync_interval_ns)));
-		ls_free(where);
+		    LS_ATTRS(name, type, every, LS_S("bucket", p->bucket), path,
+			LS_S("region", p->region ? p->region : ""),
+			LS_S("endpoint", p->endpoint ? p->endpoint : "")));
+}
+
+static void
+say_databases(const struct run *r)
+{
+	for (size_t i = 0; i < r->cfg.n_dbs; i++)
+		say_replica(&r->cfg.dbs[i]);
+	for (size_t i = 0; r->f.once && i < r->cfg.n_dbs; i++) {
+		const struct ls_attr *a =
+		    LS_ATTRS(LS_S("path", r->cfg.dbs[i].path));
+
+		ls_info("syncing database", a);
+		if (r->f.force_snapshot)
+			ls_info("taking snapshot", a);
+		if (r->f.enforce_retention)
+			ls_info("enforcing retention", a);
 	}
 }
 
@@ -495,6 +523,14 @@ start_heartbeat(struct run *r)
 		ls_error("cannot start the heartbeat", LS_ATTRS(LS_E(&e)));
 }
 
+static void
+say_once(enum ls_rc rc)
+{
+	if (rc == LS_OK)
+		ls_info("one-shot replication complete", NULL);
+	ls_info("replication complete, litestream shutting down", NULL);
+}
+
 static enum ls_rc
 run_all(struct run *r, struct ls_err *e)
 {
@@ -507,8 +543,10 @@ run_all(struct run *r, struct ls_err *e)
 	o.files = (size_t)r->files.rlim_max;
 	if ((rc = ls_capture_init(e)) != LS_OK ||
 	    (rc = ls_net_new(&r->net, e)) != LS_OK ||
-	    (rc = restore_missing(r, e)) != LS_OK ||
-	    (rc = ls_daemon_new(&r->cfg, &o, r->net, &r->d, e)) != LS_OK)
+	    (rc = restore_missing(r, e)) != LS_OK)
+		return rc;
+	say_databases(r);
+	if ((rc = ls_daemon_new(&r->cfg, &o, r->net, &r->d, e)) != LS_OK)
 		return rc;
 	ls_daemon_poll(r->d, r->sig_fd, on_signal, r);
 	ls_daemon_ready(r->d, on_ready, r);
@@ -530,10 +568,25 @@ run_all(struct run *r, struct ls_err *e)
 		(void)fflush(NULL);
 		_exit(1); /* the spool survives it as it survives a crash */
 	}
-	ls_info(r->f.once ? "one-shot replication complete"
-			  : "litestream shut down",
-	    NULL);
+	if (r->f.once)
+		say_once(rc);
+	ls_info("litestream shut down", NULL);
 	return rc;
+}
+
+/* In the words of Go. */
+static int
+child_failed(const struct run *r)
+{
+	const char *when = r->passed ? "cannot wait for exec process: " : "";
+
+	if (r->child.killed != 0)
+		(void)cli_error(
+		    NULL, "%ssignal: %s", when, strsignal(r->child.killed));
+	else
+		(void)cli_error(
+		    NULL, "%sexit status %d", when, r->child.status);
+	return r->child.status;
 }
 
 static int
@@ -543,12 +596,10 @@ verdict(struct run *r, enum ls_rc rc, const struct ls_err *e)
 		return cli_fail(e);
 	if (r->child_err.rc != LS_OK)
 		return cli_fail(&r->child_err);
-	if (r->child.ended && r->child.status != 0) {
-		(void)cli_error(
-		    NULL, "exec process: exit status %d", r->child.status);
-		return r->child.status;
-	}
-	return 0;
+	if (!r->child.ended || r->child.status == 0 ||
+	    (r->child.killed != 0 && r->child.killed == r->passed))
+		return 0;
+	return child_failed(r);
 }
 
 int

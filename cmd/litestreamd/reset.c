@@ -183,7 +183,7 @@ find_meta(const char *path, const char *config, bool no_expand, char **meta,
 		return *meta ? LS_OK : ls_err_nomem(e);
 	}
 	if (rc != LS_OK)
-		return rc;
+		return ls_err_wrap(e, rc, "cannot read config");
 	db = ls_config_resolve(&cfg, path);
 	if (db == NULL && asked) {
 		rc = ls_err_set(

@@ -355,6 +355,9 @@ go(struct app_source *s, const struct opts *o, const char *source,
 	}
 	if (rc == LS_OK)
 		rc = restore_to(s, &from, o, path, call, &done, &e);
+	if (rc == LS_OK && o->integrity_mode > 0)
+		ls_info("post-restore integrity check passed",
+		    LS_ATTRS(LS_S("replica", ls_store_type(s->store))));
 	if (rc != LS_OK)
 		code = cli_fail(&e);
 	else if (o->json)

@@ -21,6 +21,7 @@ enum ls_attr_kind {
 	LS_A_BOOL,
 	LS_A_DUR,  /* ns: 1.5s in text, integer ns in JSON */
 	LS_A_TXID, /* 16 hex digits */
+	LS_A_SIG,  /* of the process: a word in text, the number in JSON */
 	LS_A_ERR,  /* the message of a struct ls_err, and its hint */
 };
 
@@ -43,7 +44,9 @@ struct ls_attr {
 #define LS_B(k, val) ((struct ls_attr){ (k), LS_A_BOOL, { .i = (val) } })
 #define LS_D(k, ns)  ((struct ls_attr){ (k), LS_A_DUR, { .i = (int64_t)(ns) } })
 #define LS_T(k, val) ((struct ls_attr){ (k), LS_A_TXID, { .u = (val) } })
+#define LS_SIG(k, n) ((struct ls_attr){ (k), LS_A_SIG, { .i = (n) } })
 #define LS_E(err)    ((struct ls_attr){ "error", LS_A_ERR, { .e = (err) } })
+#define LS_NONE	     ((struct ls_attr){ NULL, LS_A_END, { .u = 0 } })
 #define LS_ATTRS(...)              \
 	((const struct ls_attr[]){ \
 	    __VA_ARGS__, { NULL, LS_A_END, { .u = 0 } } })

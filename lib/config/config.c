@@ -184,7 +184,7 @@ ls_config_load(
 		return ls_err_nomem(e);
 	rc = ls_read_file(abs, LS_CONFIG_MAX_BYTES, &b, e);
 	if (rc == LS_ENOTFOUND)
-		(void)ls_err_set(e, rc, "config file not found: %s", path);
+		(void)ls_err_set(e, rc, "config file not found: %s", abs);
 	else if (rc == LS_OK)
 		rc = ls_config_parse(path, ls_buf_span(&b), expand_env, cfg, e);
 	ls_buf_free(&b);

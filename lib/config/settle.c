@@ -44,7 +44,8 @@ check_written(const struct ls_raw_replica *r, struct ls_err *e)
 	if (r->place.path != NULL && ls_is_url(r->place.path))
 		return ls_err_set(e, LS_EINVALID,
 		    "replica path cannot be a url, please use the 'url' field "
-		    "instead");
+		    "instead: %s",
+		    r->place.path);
 	if (r->url == NULL)
 		return LS_OK;
 	if (ls_is_url(r->url)) /* the scheme wins over type */
@@ -53,11 +54,30 @@ check_written(const struct ls_raw_replica *r, struct ls_err *e)
 		return ls_err_set(e, LS_EINVALID,
 		    "cannot specify url & path for %.*s replica",
 		    (int)strcspn(type, ":"), type);
-	if (r->place.bucket != NULL)
+	if (r->place.bucket != NULL && strncmp(type, "file", 4) != 0)
 		return ls_err_set(e, LS_EINVALID,
 		    "cannot specify url & bucket for %.*s replica",
 		    (int)strcspn(type, ":"), type);
 	return LS_OK;
+}
+
+static void
+drop_empty(char **s)
+{
+	if (*s != NULL && (*s)[0] == '\0') {
+		ls_free(*s);
+		*s = NULL;
+	}
+}
+
+/* A text of no length says nothing: $NAME of a variable that is not set. */
+static void
+drop_empty_texts(struct ls_raw_replica *r)
+{
+	for (size_t i = 0; i < ls_map_replica.n; i++)
+		if (ls_map_replica.rows[i].type == LS_O_STR)
+			drop_empty(
+			    (char **)((char *)r + ls_map_replica.rows[i].off));
 }
 
 static enum ls_rc
@@ -67,6 +87,7 @@ settle_replica(
 	enum ls_rc rc;
 	char *abs;
 
+	drop_empty_texts(r);
 	if ((rc = check_written(r, e)) != LS_OK ||
 	    (rc = ls_value_inherit(r, &raw->defaults, e)) != LS_OK)
 		return rc;
@@ -147,8 +168,6 @@ settle_paths(struct ls_db_config *db, struct ls_err *e)
 {
 	char *path, *meta;
 
-	if (db->path[0] == '\0')
-		return ls_err_set(e, LS_EINVALID, "database path is empty");
 	if ((path = ls_config_expand_path(db->path)) == NULL)
 		return ls_err_nomem(e);
 	ls_free(db->path);
@@ -181,8 +200,6 @@ settle_dir(struct ls_raw_db *d, struct ls_err *e)
 {
 	enum ls_rc rc;
 
-	if (d->dir[0] == '\0')
-		return ls_err_set(e, LS_EINVALID, "'dir' is empty");
 	d->db.restore_if_db_not_exists = false; /* as upstream */
 	if ((rc = expand(&d->dir, e)) != LS_OK ||
 	    (rc = expand(&d->db.meta_path, e)) != LS_OK)
@@ -258,6 +275,11 @@ ls_raw_settle_db(
 	struct ls_db_config *db = &d->db;
 	struct ls_raw_replica *r = &d->replica;
 
+	drop_empty(&db->path);
+	drop_empty(&db->meta_path);
+	drop_empty(&d->dir);
+	drop_empty(&d->pattern);
+	drop_empty(&d->meta_dir);
 	if ((rc = check_entry(d, n, e)) != LS_OK ||
 	    (rc = d->dir ? settle_dir(d, e) : settle_paths(db, e)) != LS_OK ||
 	    (rc = settle_limits(db, e)) != LS_OK)
@@ -301,6 +323,12 @@ no_two(struct claim *v, size_t n, const char *fmt_kind, const char *name,
 
 		if (strcmp(v[i - 1].what, v[i].what) != 0)
 			continue;
+		if (strcmp(a->path, b->path) == 0)
+			return ls_err_set(e, LS_EINVALID,
+			    "%s:%d: duplicate path \"%s\", also in line %d; "
+			    "each database can be listed only once",
+			    name, LS_MAX(a->line, b->line), a->path,
+			    LS_MIN(a->line, b->line));
 		return ls_err_set(e, LS_EINVALID,
 		    "%s:%d: %s: databases %s and %s would share %s", name,
 		    LS_MAX(a->line, b->line), fmt_kind, a->path, b->path,
@@ -387,6 +415,7 @@ ls_raw_settle(struct ls_raw *raw, const char *name, struct ls_err *e)
 	struct ls_config *cfg = &raw->cfg;
 	enum ls_rc rc;
 
+	drop_empty_texts(&raw->defaults);
 	if ((rc = promote_snapshots(raw, e)) != LS_OK ||
 	    (rc = check_serving(&raw->cfg, e)) != LS_OK)
 		return ls_err_wrap(e, rc, "%s", name);

@@ -85,6 +85,8 @@ set_word(
 	char list[96] = "";
 	size_t n = 0;
 
+	if (text[0] == '\0' && row->def != NULL)
+		text = row->def; /* $NAME of a variable that is not set */
 	for (int i = 0; row->words[i] != NULL; i++) {
 		const char *w = row->words[i];
 

@@ -70,6 +70,12 @@ fill_info(const struct ls_db *db, struct ls_db_info *o)
 	o->replica_txid = db->acked;
 	o->last_sync_ns = db->last_sync_ns;
 	o->wal_bytes = db->wal_bytes;
+	o->wal_done = ls_tally_get(&db->tally.wal_done);
+	o->active = db->local_lent && db->local_began_ns != 0 &&
+		    db->local_ended_ns == 0;
+	o->step_ns = db->local_began_ns;
+	o->step_end_ns = db->local_ended_ns;
+	o->snapshotting = db->snap_lent;
 	(void)snprintf(o->error, sizeof o->error, "%.255s", ls_db_why(db));
 	return (o->path = ls_strdup(db->conf.path)) != NULL;
 }
@@ -287,6 +293,21 @@ ls_daemon_start_db(struct ls_daemon *d, const char *path, uint64_t *txid,
 	return rc;
 }
 
+/* What is wrong with the URL alone, in upstream's words. */
+static enum ls_rc
+check_url(const char *url, struct ls_err *e)
+{
+	struct ls_place p;
+	enum ls_rc rc;
+
+	ls_place_init(&p);
+	if ((rc = ls_place_from_url(url, &p, e)) == LS_OK &&
+	    (rc = ls_place_from_env(&p, e)) == LS_OK)
+		rc = ls_place_settle(&p, e);
+	ls_place_fini(&p);
+	return ls_err_wrap(e, rc, "invalid replica url");
+}
+
 enum ls_rc
 ls_daemon_register(struct ls_daemon *d, const char *path, const char *url,
     bool *already, struct ls_err *e)
@@ -294,7 +315,8 @@ ls_daemon_register(struct ls_daemon *d, const char *path, const char *url,
 	struct ls_db_config conf;
 	enum ls_rc rc;
 
-	if ((rc = ls_db_config_from_url(path, url, &conf, e)) != LS_OK)
+	if ((rc = check_url(url, e)) != LS_OK ||
+	    (rc = ls_db_config_from_url(path, url, &conf, e)) != LS_OK)
 		return rc;
 	(void)pthread_mutex_lock(&d->mu);
 	*already = ls_daemon_find(d, conf.path) != NULL;

@@ -76,7 +76,10 @@ struct ls_db_info {
 	int64_t last_sync_ns; /* wall clock of the last moment it was in sync;
 			       * 0 = never */
 	uint64_t wal_bytes;
-	char error[256]; /* why it is in error, or "" */
+	uint64_t wal_done;	      /* of it, captured */
+	bool active, snapshotting;    /* a capture step runs; a snapshot does */
+	int64_t step_ns, step_end_ns; /* wall: the last step; 0 = none */
+	char error[256];	      /* why it is in error, or "" */
 };
 enum ls_rc ls_daemon_list(struct ls_daemon *d, struct ls_db_info **out,
     size_t *n, struct ls_err *e) LS_MUST_CHECK;

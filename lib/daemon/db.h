@@ -171,7 +171,8 @@ struct ls_db {
 	    compare; /* remote_head is to be compared with our file of that TXID */
 	bool diverged; /* ... and is another one */
 	uint64_t remote_lineage;
-	uint64_t local_gen;	  /* local steps begun */
+	uint64_t local_gen;			/* local steps begun */
+	int64_t local_began_ns, local_ended_ns; /* of the last; wall; 0 = not */
 	uint64_t local_ended;	  /* gen of the last one that came to its end */
 	uint64_t last_capture_ns; /* mono */
 	uint64_t last_upload_ns;  /* mono time of the newest capture in it */

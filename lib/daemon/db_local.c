@@ -58,16 +58,23 @@ log_captured(struct ls_db *db, const struct ls_captured *c)
 		ls_tally_add(&db->tally.resyncs, 1);
 		ls_tally_add(&db->tally.resync_pages, c->pages);
 	}
+	/* People look for snap=true. */
+	if (c->kind == LS_CAP_COPY_ALL)
+		ls_debug("sync",
+		    LS_ATTRS(LS_S("system", "store"), LS_S("db", db->name),
+			LS_T("txid", c->txid), LS_B("snap", true),
+			c->reason[0] ? LS_S("reason", c->reason) : LS_NONE));
 	if (resync)
 		ls_info("resync",
-		    LS_ATTRS(LS_S("db", db->name), LS_S("kind", kinds[c->kind]),
-			LS_S("reason", c->reason), LS_T("txid", c->txid),
-			LS_U("pages", c->pages), LS_U("size", c->bytes)));
+		    LS_ATTRS(LS_S("system", "store"), LS_S("db", db->name),
+			LS_S("kind", kinds[c->kind]), LS_S("reason", c->reason),
+			LS_T("txid", c->txid), LS_U("pages", c->pages),
+			LS_U("size", c->bytes)));
 	else
 		ls_debug("sync",
-		    LS_ATTRS(LS_S("db", db->name), LS_T("txid", c->txid),
-			LS_U("pages", c->pages), LS_U("size", c->bytes),
-			LS_U("wal", c->wal_bytes)));
+		    LS_ATTRS(LS_S("system", "store"), LS_S("db", db->name),
+			LS_T("txid", c->txid), LS_U("pages", c->pages),
+			LS_U("size", c->bytes), LS_U("wal", c->wal_bytes)));
 }
 
 /* Something was captured, by a step of its own, by opening, or as the tail of a
@@ -222,7 +229,8 @@ open_capture(struct ls_db *db, struct turn *t, struct ls_err *e)
 		t->missing = true;
 		if (!db->first_logged)
 			ls_info("sync: no database found",
-			    LS_ATTRS(LS_S("db", db->name),
+			    LS_ATTRS(LS_S("system", "store"),
+				LS_S("db", db->name),
 				LS_S("path", db->conf.path)));
 		db->first_logged = true;
 	}
@@ -239,8 +247,9 @@ open_capture(struct ls_db *db, struct turn *t, struct ls_err *e)
 	db->sent_known = true;
 	(void)pthread_mutex_unlock(&d->mu);
 	ls_daemon_wake(d); /* a guard is held: it is to be looked at */
-	ls_debug("initialized db",
-	    LS_ATTRS(LS_S("db", db->name), LS_S("path", db->conf.path)));
+	ls_debug("database opened",
+	    LS_ATTRS(LS_S("system", "store"), LS_S("db", db->name),
+		LS_S("path", db->conf.path)));
 	return LS_OK;
 }
 
@@ -326,6 +335,21 @@ close_capture(struct ls_db *db, bool park, struct ls_err *e)
 	return rc;
 }
 
+/* result is the row of PRAGMA wal_checkpoint. */
+static void
+log_checkpoint(
+    struct ls_db *db, enum ls_ckpt mode, const struct ls_checkpointed *cp)
+{
+	char row[32];
+
+	(void)snprintf(row, sizeof row, "%d,%u,%u", cp->blocked_by != 0,
+	    (unsigned)cp->log, (unsigned)cp->done);
+	ls_debug("checkpoint",
+	    LS_ATTRS(LS_S("system", "store"), LS_S("db", db->name),
+		LS_S("mode", mode == LS_CKPT_TRUNCATE ? "TRUNCATE" : "PASSIVE"),
+		LS_S("result", row), LS_I("blocked_by", cp->blocked_by)));
+}
+
 static enum ls_rc
 checkpoint(struct ls_db *db, struct ls_err *e)
 {
@@ -346,12 +370,7 @@ checkpoint(struct ls_db *db, struct ls_err *e)
 	if (cp.tail.kind != LS_CAP_NONE)
 		log_captured(db, &cp.tail);
 	if (rc == LS_OK)
-		ls_debug("checkpoint",
-		    LS_ATTRS(LS_S("db", db->name),
-			LS_S("mode",
-			    mode == LS_CKPT_TRUNCATE ? "TRUNCATE" : "PASSIVE"),
-			LS_U("log", cp.log), LS_U("checkpointed", cp.done),
-			LS_I("blocked_by", cp.blocked_by)));
+		log_checkpoint(db, mode, &cp);
 	return rc;
 }
 
@@ -618,6 +637,7 @@ settle(struct ls_db *db, const struct turn *t, enum ls_rc rc, uint64_t gen,
 
 	tally(db, t, rc);
 	(void)pthread_mutex_lock(&d->mu);
+	db->local_ended_ns = ls_sys->wall_ns();
 	if (db->local_net)
 		ls_endpoint_done(db, rc == LS_OK && t->rebase, rc, e);
 	d->unlooked -= !db->looked;
@@ -734,6 +754,8 @@ ls_db_local_step(struct ls_work *w)
 
 	(void)pthread_mutex_lock(&d->mu);
 	gen = ++db->local_gen;
+	db->local_began_ns = ls_sys->wall_ns();
+	db->local_ended_ns = 0;
 	t.began_ns = ls_sys->mono_ns();
 	t.since_ns = db->seen_ns ? db->seen_ns : t.began_ns;
 	db->taking_ns = db->seen_ns;

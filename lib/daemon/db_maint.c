@@ -100,8 +100,8 @@ made(void *arg, int level, const struct ls_compacted *got)
 
 	ls_tally_add(&db->tally.compact_errors, got->bad_shape);
 	ls_info("compaction complete",
-	    LS_ATTRS(LS_S("db", db->name), LS_I("level", level),
-		LS_T("txid.min", got->min_txid),
+	    LS_ATTRS(LS_S("system", "store"), LS_S("db", db->name),
+		LS_I("level", level), LS_T("txid.min", got->min_txid),
 		LS_T("txid.max", got->max_txid), LS_U("size", got->bytes_out)));
 }
 
@@ -159,8 +159,8 @@ snapshot(struct ls_db *db, struct upkeep *u, struct ls_err *e)
 		return rc;
 	if (done) {
 		ls_info("snapshot complete",
-		    LS_ATTRS(LS_S("db", db->name), LS_T("txid", u->t.newest),
-			LS_B("copied", true)));
+		    LS_ATTRS(LS_S("system", "store"), LS_S("db", db->name),
+			LS_T("txid", u->t.newest), LS_B("copied", true)));
 		return LS_OK;
 	}
 	ask_snapshot(db);
@@ -185,7 +185,8 @@ retain(struct ls_db *db, struct upkeep *u, struct ls_err *e)
 			ls_tally_set(&db->tally.l0_known, 1);
 		if (n > 0)
 			ls_info("retention complete",
-			    LS_ATTRS(LS_S("db", db->name), LS_U("files", n),
+			    LS_ATTRS(LS_S("system", "store"),
+				LS_S("db", db->name), LS_U("files", n),
 				LS_U("size", got.bytes)));
 		next = ls_maint_retain_next(db->maint);
 	}

@@ -168,7 +168,7 @@ ls_db_snapshot_step(struct ls_work *w)
 	ls_view_close(db->view);
 	if (rc == LS_OK)
 		ls_info("snapshot complete",
-		    LS_ATTRS(LS_S("db", db->name),
+		    LS_ATTRS(LS_S("system", "store"), LS_S("db", db->name),
 			LS_T("txid", db->view_info.txid), LS_U("size", size)));
 	else if (rc != LS_ECANCELED && rc != LS_EAGAIN) {
 		ls_tally_add(&db->tally.upload_errors, 1);

@@ -99,6 +99,19 @@ special_json(char c)
 	return c == '\\' ? "\\\\" : c == '"' ? "\\\"" : NULL;
 }
 
+static const char *
+special_none(char c)
+{
+	(void)c;
+	return NULL;
+}
+
+enum ls_rc
+ls_text_plain(struct ls_buf *b, const char *s, struct ls_err *e)
+{
+	return escape(b, s, special_none, "\\x", e);
+}
+
 enum ls_rc
 ls_text_label(struct ls_buf *b, const char *s, struct ls_err *e)
 {

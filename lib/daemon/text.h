@@ -8,6 +8,9 @@
 /* Inside the quotes of a Prometheus label. */
 enum ls_rc ls_text_label(
     struct ls_buf *b, const char *s, struct ls_err *e) LS_MUST_CHECK;
+/* As it is. */
+enum ls_rc ls_text_plain(
+    struct ls_buf *b, const char *s, struct ls_err *e) LS_MUST_CHECK;
 /* HTML text or a quoted attribute. */
 enum ls_rc ls_text_html(
     struct ls_buf *b, const char *s, struct ls_err *e) LS_MUST_CHECK;

@@ -467,10 +467,14 @@ ls_tree_first(struct ls_tree *t, struct ls_err *e)
 	struct ls_daemon *d = t->d;
 	struct ls_look *l;
 	size_t before = d->n;
+	struct stat st;
 
 	if (!ls_exists(t->conf.dir) && !t->conf.watch)
 		return ls_err_set(
 		    e, LS_ENOTFOUND, "%s: no such directory", t->conf.dir);
+	if (ls_sys->stat(t->conf.dir, &st) == 0 && !S_ISDIR(st.st_mode))
+		return ls_err_set(
+		    e, LS_EINVALID, "%s: is not a directory", t->conf.dir);
 	while ((l = next_look(d, ls_sys->mono_ns())) != NULL) {
 		look(l);
 		ls_free(l);

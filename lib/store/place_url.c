@@ -406,7 +406,8 @@ parse_s3(const char *s, struct ls_place *p, struct ls_err *e)
 	rc = arn ? ls_place_set(&p->bucket, host, e) : parse_host(p, host, e);
 	ls_free(host);
 	if (rc == LS_OK && p->bucket[0] == '\0')
-		rc = ls_err_set(e, LS_EINVALID, "bucket required");
+		rc = ls_err_set(
+		    e, LS_EINVALID, "bucket required for s3 replica");
 	return rc == LS_OK ? set_path(p, path, pn, e) : rc;
 }
 
@@ -429,12 +430,14 @@ parse_file(const char *s, struct ls_place *p, struct ls_err *e)
 static enum ls_rc
 parse(const char *url, const char *scheme, struct ls_place *p, struct ls_err *e)
 {
-	const char *rest = strstr(url, "://") + 3;
+	const char *rest = url + strlen(scheme) + 1;
 
-	if (strcmp(scheme, "s3") == 0)
-		return parse_s3(rest, p, e);
+	if (rest[0] == '/' && rest[1] == '/') /* file:/x means file:///x */
+		rest += 2;
 	if (strcmp(scheme, "file") == 0)
 		return parse_file(rest, p, e);
+	if (strcmp(scheme, "s3") == 0)
+		return parse_s3(rest, p, e);
 	return ls_place_unknown_type(scheme, e);
 }
 
@@ -446,9 +449,10 @@ ls_place_from_url(const char *url, struct ls_place *p, struct ls_err *e)
 	size_t len;
 	enum ls_rc rc;
 
-	if (!ls_is_url(url))
-		return ls_err_set(e, LS_EINVALID, "not a replica URL: %s", url);
-	len = LS_MIN((size_t)(strstr(url, "://") - url), sizeof scheme - 1);
+	if (!ls_is_url(url) && strncasecmp(url, "file:/", 6) != 0)
+		return ls_err_set(
+		    e, LS_EINVALID, "replica url scheme required: %s", url);
+	len = LS_MIN(strcspn(url, ":"), sizeof scheme - 1);
 	for (size_t i = 0; i < len; i++)
 		scheme[i] = (char)tolower((unsigned char)url[i]);
 	scheme[len] = '\0';

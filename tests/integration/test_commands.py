@@ -244,9 +244,12 @@ class Commands(Case):
         self.assertEqual(set(f), {"level", "name", "min_txid", "max_txid",
                                   "size", "timestamp"})
         self.assertFalse(out.exists())
-        doc = json.loads(self.out("restore", "-json", "-integrity-check",
-                                  "full", "-parallelism", "3", "-txid", TX1,
-                                  "-o", out, self.url))
+        r = self.run_("restore", "-json", "-integrity-check", "full",
+                      "-parallelism", "3", "-txid", TX1, "-o", out, self.url)
+        self.assertRegex(r.stderr, r"^time=\S+ level=INFO "
+                         r'msg="post-restore integrity check passed" '
+                         r"replica=file\n$")
+        doc = json.loads(r.stdout)
         self.assertIsInstance(doc.pop("duration_ms"), int)
         self.assertEqual(doc, {"db_path": str(out), "replica": "file",
                                "txid": TX1, "integrity_check": "full"})

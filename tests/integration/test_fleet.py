@@ -243,8 +243,8 @@ class Reload(Fleet):
             self.assert_replica(Path(path))
         self.assert_replica(root / "gone.db")  # its last commit too
         text = d.text()[mark:]
-        self.assertNotIn('msg="initialized db" db=same.db', text)
-        wait_until(lambda: 'msg="initialized db" db=changed.db'
+        self.assertNotIn('msg="database opened" system=store db=same.db', text)
+        wait_until(lambda: 'msg="database opened" system=store db=changed.db'
                    in d.text()[mark:], 20, "changed database")
         for c in apps.values():
             c.close()

@@ -78,7 +78,7 @@ TEST(sharing_is_refused)
 {
 	refuses("dbs:\n- {path: /a, replica: {path: /r}}\n"
 		"- {path: /x/../a, replica: {path: /q}}\n",
-	    "listed twice: databases /a and /a");
+	    "duplicate path \"/a\", also in line");
 	refuses("dbs:\n- {path: /a, meta-path: /m, replica: {path: /r}}\n"
 		"- {path: /b, meta-path: /m, replica: {path: /q}}\n",
 	    "meta-path collision");
