@@ -106,6 +106,11 @@ check_output(const char *path, bool force, struct ls_err *e)
 			return ls_err_set(e, LS_EEXISTS,
 			    "cannot restore, output path is a directory: %s",
 			    path);
+		if (!S_ISREG(st.st_mode))
+			return ls_err_set(e, LS_EINVALID,
+			    "cannot restore, output path is not a regular "
+			    "file: %s",
+			    path);
 		if (st.st_size > 0 && !force)
 			return ls_err_set(e, LS_EEXISTS,
 			    "cannot restore, output path already exists and "

@@ -126,6 +126,7 @@ enum ls_rc
 ls_mkdirs(const char *dir, mode_t mode, struct ls_err *e)
 {
 	char *p, *s;
+	struct stat st;
 	int err = 0;
 
 	if ((p = ls_strdup(dir)) == NULL)
@@ -139,9 +140,17 @@ ls_mkdirs(const char *dir, mode_t mode, struct ls_err *e)
 			err = errno;
 		*s = '/';
 	}
-	if (err == 0 && ls_sys->mkdir(p, mode) != 0 && errno != EEXIST)
+	if (err == 0 && ls_sys->mkdir(p, mode) != 0) {
 		err = errno;
+		if (err == EEXIST && ls_sys->stat(p, &st) == 0)
+			err = S_ISDIR(st.st_mode) ? 0 : ENOTDIR;
+	}
 	ls_free(p);
+	/* No "not found": there is something, and it is in the way. */
+	if (err == ENOTDIR)
+		return ls_err_set(e, LS_EINVALID,
+		    "create folder %s: a part of this path is not a folder",
+		    dir);
 	return err ? ls_err_sys(e, err, "create folder %s", dir) : LS_OK;
 }
 

@@ -33,8 +33,11 @@ make_meta(const char *meta, struct ls_err *e)
 	struct stat st;
 	enum ls_rc rc = LS_OK;
 
-	if (ls_exists(meta))
-		return LS_OK;
+	if (ls_sys->stat(meta, &st) == 0)
+		return S_ISDIR(st.st_mode)
+			   ? LS_OK
+			   : ls_err_set(e, LS_EINVALID,
+				 "local state: %s is not a folder", meta);
 	if ((parent = ls_dirname(meta)) == NULL)
 		return ls_err_nomem(e);
 	if (ls_sys->stat(parent, &st) != 0) {

@@ -288,6 +288,12 @@ ls_raw_settle_db(
 	    (rc = settle_replica(raw, r, e)) != LS_OK)
 		return ls_err_wrap(
 		    e, rc, "database %s", d->dir ? d->dir : db->path);
+	if (d->dir == NULL && strcmp(r->place.type, "file") == 0 &&
+	    strcmp(r->place.path, db->meta_path) == 0)
+		return ls_err_set(e, LS_EINVALID,
+		    "database %s: replica and local state (meta-path) would "
+		    "share %s",
+		    db->path, db->meta_path);
 	ls_place_fini(&db->place);
 	db->place = r->place;
 	ls_free(r->url);

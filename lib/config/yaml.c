@@ -312,6 +312,9 @@ walk_scalar(
 	if (scalar(s->val) == NULL)
 		return FAIL(w, s->val, LS_EINVALID,
 		    "%s%s: must be a single value", m->prefix, s->row->key);
+	if (strlen(scalar(s->val)) != s->val->data.scalar.length)
+		return FAIL(w, s->val, LS_EINVALID,
+		    "%s%s: a NUL is in the value", m->prefix, s->row->key);
 	rc = ls_value_set(
 	    s->row, base + s->off + s->row->off, scalar(s->val), w->e);
 	if (rc == LS_ERANGE || rc == LS_EUNSUPPORTED || rc == LS_EINVALID) {

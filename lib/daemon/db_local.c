@@ -166,6 +166,10 @@ claim(struct ls_db *db, struct ls_err *e)
 
 	if (stat(path, &st) != 0)
 		return ls_err_sys(e, errno, "%s", path);
+	if (!S_ISREG(st.st_mode)) /* before local state is made beside it */
+		return ls_err_hint(e,
+		    ls_err_set(e, LS_ENOTDB, "%s: is not a regular file", path),
+		    "name the database file itself");
 	(void)pthread_mutex_lock(&db->d->mu);
 	if ((other = ls_claim(db, &st)) != NULL) {
 		rc = ls_err_set(
@@ -193,6 +197,14 @@ let_go(struct ls_db *db)
 	(void)pthread_mutex_lock(&db->d->mu);
 	ls_unclaim(db);
 	(void)pthread_mutex_unlock(&db->d->mu);
+}
+
+static bool
+is_empty(const char *path)
+{
+	struct stat st;
+
+	return stat(path, &st) == 0 && S_ISREG(st.st_mode) && st.st_size == 0;
 }
 
 static enum ls_rc
@@ -225,7 +237,7 @@ open_capture(struct ls_db *db, struct turn *t, struct ls_err *e)
 
 	/* An empty file: an application has opened it, and committed nothing. */
 	if (rc == LS_ENOTFOUND ||
-	    (rc == LS_ENOTDB && ls_file_size(ls_db_file(db)) == 0)) {
+	    (rc == LS_ENOTDB && is_empty(ls_db_file(db)))) {
 		t->missing = true;
 		if (!db->first_logged)
 			ls_info("sync: no database found",

@@ -30,12 +30,11 @@ enum ls_rc
 ls_output_parents(const char *output, struct ls_err *e)
 {
 	char *dir = ls_dirname(output);
-	enum ls_rc rc = LS_OK;
+	enum ls_rc rc;
 
 	if (dir == NULL)
 		return ls_err_nomem(e);
-	if (!ls_exists(dir))
-		rc = ls_mkdirs(dir, 0700, e);
+	rc = ls_mkdirs(dir, 0700, e);
 	ls_free(dir);
 	return rc;
 }

@@ -24,7 +24,14 @@ enum { DEPTH_MAX = 16 };
 static enum ls_rc
 file_open(struct ls_store *st, struct ls_err *e)
 {
-	(void)st, (void)e;
+	const char *path = st->place.path;
+	struct stat sb;
+	int rc = ls_sys->stat(path, &sb);
+
+	if ((rc != 0 && errno == ENOTDIR) || (rc == 0 && !S_ISDIR(sb.st_mode)))
+		return ls_err_hint(e,
+		    ls_err_set(e, LS_EINVALID, "%s: is not a folder", path),
+		    "name a folder; it is made when it is missing");
 	return LS_OK; /* a folder that is not there yet lists as empty */
 }
 

@@ -588,7 +588,7 @@ ROWS = [
      r"stop the other one"),
     # ---- the folder it goes to
     ("a replica that is a file", replica_is_file, DOCTOR,
-     r"^fail +put .*is not a folder", r"name a folder"),
+     r"^fail +store .*is not a folder", r"name a folder"),
     ("a replica that may not be written", replica_denied, DOCTOR,
      r"^fail +put .*Permission denied", r"give the daemon's user"),
     ("a replica that is not mounted", replica_missing, DOCTOR,

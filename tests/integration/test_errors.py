@@ -126,6 +126,44 @@ class Errors(Case):
                      *([] if self.up else ["no.db"]))
         self.assertFalse((self.tmp / "no.db").exists())
 
+    def test_what_is_there_is_something_else(self):
+        """Folders, devices and pipes where files belong, and files where
+        folders do: named, and as they were afterwards."""
+        if self.up:
+            self.skipTest("upstream opens and replaces them")
+        url, out = f"file://{self.tmp}/r", self.tmp / "o.db"
+        self.run_cli("replicate", "-once", self.db, url)
+        pipe, text = self.tmp / "pipe", self.tmp / "text"
+        os.mkfifo(pipe)
+        text.write_text("x")
+        odd = [pipe]
+        if os.geteuid() == 0:
+            os.mknod(self.tmp / "null", 0o20666, os.makedev(1, 3))
+            odd.append(self.tmp / "null")
+        for path in odd:
+            self.refuses(["replicate", "-once", path, f"file://{self.tmp}/x"],
+                         path, "is not a regular file")
+            for force in ([], ["-force"]):
+                self.refuses(["restore", *force, "-o", path, url], path,
+                             "is not a regular file")
+            self.assertFalse(path.is_file() or path.is_dir())
+        self.refuses(["restore", "-o", text / "o.db", url], "not a folder")
+        self.refuses(["restore", "-o", out, f"file://{text}"], text,
+                     "is not a folder")
+        use = ["replicate", "-once", "-config"]
+        self.refuses([*use, self.one_db(**{"meta-path": str(text)})], text,
+                     "is not a folder")
+        self.refuses([*use, self.one_db(**{"meta-path": f"{text}/x"})],
+                     f"{text}/x", "not a folder")
+        self.refuses([*use, self.one_db(**{"meta-path": f"{self.tmp}/r"})],
+                     "replica and local state (meta-path) would share")
+        self.refuses([*use, self.config(
+            'dbs:\n- path: "/x\\0y"\n  replica: {path: /r}\n')],
+            "c.yml:2", "dbs[].path", "NUL")
+        self.assertEqual({p.name for p in self.tmp.iterdir()} - {
+            "pipe", "null", "text", "c.yml", "r", "app.db", "app.db-wal",
+            "app.db-shm", ".app.db-litestream"}, set())
+
     def once(self, url, env, *words):
         """-once gives up within shutdown-sync-timeout."""
         c = self.config({"shutdown-sync-timeout": "2s", "dbs": [{
