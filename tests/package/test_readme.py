@@ -59,6 +59,18 @@ EOF
         "run: back": "",
     }
     AFTER = {
+        # What the text says of this set-up, beside the blocks.
+        "run: user app": """
+            runuser -u app -- litestreamd doctor
+            litestreamd doctor /var/lib/app/app.db
+            systemctl reload litestreamd
+            until grep -q 'configuration reloaded' /var/log/litestreamd*.log
+            do sleep 0.1; done
+            litestreamd verify file:///backup/app
+            litestreamd points file:///backup/app
+            litestreamd restore -o /tmp/full.db -integrity-check full \\
+                file:///backup/app
+            """,
         "run: from 0.5": """
             litestreamd restore -o /tmp/moved.db /var/lib/app/app.db
             [ "$(sqlite3 /tmp/moved.db 'SELECT max(a) FROM t')" = 3 ]
@@ -86,8 +98,56 @@ def script(which):
     return "\n".join(out + ["echo the README is right"])
 
 
+# Commands in the text, outside of blocks: where each is run. Those of our own
+# program only have to be ones that it knows.
+INLINE = {
+    "cmake --build build --target bundle":
+        ("test_package.py", '"--target", "bundle"'),
+    "cmake --install build": ("test_package.py", '"cmake", "--install"'),
+    "tar -C /usr/local --strip-components=1 -xzf FILE":
+        ("test_package.py", "--strip-components=1"),
+    "ninja -C build vfs_packages": ("../vfs/test_packages.py", "vfs_packages"),
+    "man litestreamd": ("test_package.py", "man/man1/litestreamd.1"),
+    "man litestream.yml": ("test_package.py", "man/man5/litestream.yml.5"),
+    "systemctl reload": ("test_readme.py", "systemctl reload litestreamd"),
+    "sudo -u app litestreamd doctor":
+        ("test_readme.py", "runuser -u app -- litestreamd doctor"),
+    "cp app.db": None,  # what not to do
+    "mc admin policy create": None,  # of MinIO's own client
+    "build/tests/bench_restart_lock DIR": None,  # a measurement
+}
+
+
+def inline():
+    """The commands in the text, each once; with a space in them."""
+    text = re.sub(r"^```.*?^```$", "", README, flags=re.S | re.M)
+    found = (" ".join(m.split()) for m in re.findall(
+        r"`([^`\n]+(?:\n[^`\n]+)?)`", text))
+    return sorted({m for m in found if " " in m and re.match(
+        r"(litestreamd|cmake|tar|ninja|openssl|sudo|mc|systemctl|build|tests|"
+        r"podman|man|cp|kill|apt|dpkg)\b(?!: )", m)})
+
+
 class Readme(Case):
     maxDiff = None
+
+    def test_commands_in_the_text(self):
+        found = inline()
+        self.assertGreater(len(found), 25)
+        for text in found:
+            with self.subTest(text):
+                program, *words = text.split()
+                if program == "litestreamd":
+                    if words[0] == "COMMAND":
+                        words[0] = "list"
+                    usage = self.run_cli(words[0], "-h").stdout
+                    for flag in set(words) - {"-h"}:
+                        if flag.startswith("-"):
+                            self.assertRegex(usage, rf"(?m)^\t{flag}( |$)")
+                elif INLINE[text]:
+                    file, proof = INLINE[text]
+                    self.assertIn(proof, (HERE / file).read_text())
+        self.assertEqual(set(INLINE) - set(found), set())
 
     def run_in(self, lower, text, folders, timeout):
         # Where every user may run it.
