@@ -170,6 +170,7 @@ ls_vdb_open(const struct ls_vfs_opts *o, struct ls_vdb **out, struct ls_err *e)
 	struct ls_vdb_link *l;
 	struct ls_net *net;
 	struct ls_disk *disk = NULL;
+	struct ls_scratch *scratch = NULL;
 	enum ls_rc rc = LS_OK;
 	char *key = ls_registry_key(o);
 
@@ -178,6 +179,8 @@ ls_vdb_open(const struct ls_vfs_opts *o, struct ls_vdb **out, struct ls_err *e)
 	ls_registry_lock();
 	if (o->disk_path != NULL && o->disk_bytes > 0)
 		rc = ls_registry_disk(o->disk_path, o->disk_bytes, &disk, e);
+	else if (o->disk_bytes > 0)
+		rc = ls_registry_scratch(o->disk_bytes, &scratch, e);
 	if (rc != LS_OK) {
 		ls_free(key);
 	} else if ((l = ls_registry_find(key)) != NULL) {
@@ -190,8 +193,10 @@ ls_vdb_open(const struct ls_vfs_opts *o, struct ls_vdb **out, struct ls_err *e)
 		(*out)->link.refs = 1;
 		ls_registry_add(&(*out)->link);
 	}
-	if (rc == LS_OK)
+	if (rc == LS_OK) {
 		ls_fetch_set_disk((*out)->fetch, disk);
+		ls_fetch_set_scratch((*out)->fetch, scratch);
+	}
 	ls_registry_unlock();
 	return rc;
 }

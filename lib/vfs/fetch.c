@@ -15,7 +15,12 @@
  * (5) THE DISK FIRST, where there is one (disk.h): for the whole block, or else
  *     for the page that is waited for alone. What comes over the network is
  *     widened to its units. (test: disk_cache_serves_without_requests)
- * (6) READ-AHEAD IS BEST EFFORT, on at most WORKERS threads that block every
+ * (6) WITHOUT ONE THE TEMPORARY FILE (scratch.h), for databases that the cache
+ *     in memory cannot hold, and not for the first blocks, so that opening and
+ *     a query or two write nothing. What is read ahead goes there only where
+ *     all of the database has room, for a scan would push itself out.
+ *     (test: scratch_spares_requests, scratch_is_for_what_does_not_fit)
+ * (7) READ-AHEAD IS BEST EFFORT, on at most WORKERS threads that block every
  *     signal; an error there is dropped, since the reader will meet it itself.
  */
 #include "vfs/fetch.h"
@@ -31,6 +36,7 @@ enum {
 	KEEP = 16 << 10,
 	HOLE = 64, /* pages of other files that a block reaches across */
 	WORKER_SECONDS = 60,
+	SCRATCH_AFTER = 16, /* blocks */
 };
 
 struct block {
@@ -55,6 +61,8 @@ struct ls_fetch {
 	bool stop;
 	struct ls_cancel cancel;
 	_Atomic(struct ls_disk *) disk;
+	_Atomic(struct ls_scratch *) scratch;
+	uint32_t who; /* there; set before it */
 	_Atomic uint64_t n[4];
 	_Atomic unsigned waiting; /* readers inside a fetch */
 };
@@ -108,6 +116,15 @@ ls_fetch_cancel(struct ls_fetch *f)
 	(void)pthread_mutex_unlock(&f->mu);
 }
 
+void
+ls_fetch_set_scratch(struct ls_fetch *f, struct ls_scratch *s)
+{
+	if (s == NULL || atomic_load(&f->scratch) != NULL)
+		return;
+	f->who = ls_scratch_join(s);
+	atomic_store(&f->scratch, s);
+}
+
 static void
 block_free(struct block *b)
 {
@@ -129,6 +146,8 @@ ls_fetch_free(struct ls_fetch *f)
 		f->active = b->next;
 		block_free(b);
 	}
+	if (atomic_load(&f->scratch) != NULL)
+		ls_scratch_leave(atomic_load(&f->scratch), f->who);
 	ls_cancel_fini(&f->cancel);
 	(void)pthread_cond_destroy(&f->work);
 	(void)pthread_cond_destroy(&f->done);
@@ -136,10 +155,71 @@ ls_fetch_free(struct ls_fetch *f)
 	ls_free(f);
 }
 
-bool
-ls_fetch_small(const struct ls_ver *v)
+/* Is the cache in memory much smaller than the database? */
+static bool
+is_small(const struct ls_ver *v)
 {
 	return v->commit / 2 > ls_cache_room(v->cache);
+}
+
+/* What is kept beside the cache in memory: one of the two, or nothing. */
+struct below {
+	struct ls_disk *disk;
+	struct ls_scratch *scratch;
+	uint32_t who;
+	bool whole, half; /* of the database has room there */
+};
+
+/* (6) */
+static struct below
+below(struct ls_fetch *f, const struct ls_ver *v)
+{
+	struct below b = { .disk = ls_fetch_disk(f), .who = f->who };
+	struct ls_scratch *s = atomic_load(&f->scratch);
+	uint64_t bytes = (uint64_t)v->commit * v->page_size, most;
+
+	b.whole = b.half = b.disk != NULL;
+	if (b.disk != NULL || s == NULL ||
+	    v->commit <= ls_cache_room(v->cache) ||
+	    atomic_load(&f->n[0]) < SCRATCH_AFTER || !ls_scratch_works(s))
+		return b;
+	most = ls_scratch_most(s);
+	b.scratch = s;
+	b.whole = bytes <= most;
+	b.half = bytes / 2 <= most;
+	return b;
+}
+
+static bool
+is_kept(const struct below *k)
+{
+	return k->disk != NULL || k->scratch != NULL;
+}
+
+static bool
+below_get(const struct below *k, const struct ls_vfile *file, uint64_t off,
+    size_t n, uint8_t *out)
+{
+	if (k->disk != NULL)
+		return ls_disk_get(k->disk, file, off, n, out);
+	return k->scratch != NULL &&
+	       ls_scratch_get(k->scratch, k->who, file, off, n, out);
+}
+
+static void
+below_put(const struct below *k, const struct ls_vfile *file, uint64_t off,
+    struct ls_span bytes)
+{
+	if (k->disk != NULL)
+		ls_disk_put(k->disk, file, off, bytes);
+	else if (k->scratch != NULL)
+		ls_scratch_put(k->scratch, k->who, file, off, bytes);
+}
+
+bool
+ls_fetch_wide(struct ls_fetch *f, const struct ls_ver *v)
+{
+	return !is_small(v) || below(f, v).half;
 }
 
 /* ---- blocks ---------------------------------------------------------------*/
@@ -283,7 +363,7 @@ unpack(struct ls_fetch *f, struct block *b, struct ls_span bytes, uint64_t base,
 
 /* Bytes off..end of a file from the disk; false when they are not all there. */
 static bool
-from_disk(struct ls_disk *d, const struct ls_vfile *file, uint64_t off,
+from_disk(const struct below *d, const struct ls_vfile *file, uint64_t off,
     uint64_t end, struct ls_buf *buf)
 {
 	size_t n = (size_t)(end - off);
@@ -291,7 +371,7 @@ from_disk(struct ls_disk *d, const struct ls_vfile *file, uint64_t off,
 	ls_buf_clear(buf);
 	buf->max = LS_MAX(buf->cap, n);
 	if (ls_buf_reserve(buf, n, NULL) != LS_OK ||
-	    !ls_disk_get(d, file, off, n, buf->p))
+	    !below_get(d, file, off, n, buf->p))
 		return false;
 	buf->n = n;
 	return true;
@@ -299,15 +379,15 @@ from_disk(struct ls_disk *d, const struct ls_vfile *file, uint64_t off,
 
 /* The same over the network, and onto the disk. *off may become less. */
 static enum ls_rc
-from_store(struct ls_fetch *f, struct ls_disk *d, const struct ls_vfile *file,
-    uint64_t *off, uint64_t end, struct ls_buf *buf, const struct ls_call *c,
-    struct ls_err *e)
+from_store(struct ls_fetch *f, const struct below *d,
+    const struct ls_vfile *file, uint64_t *off, uint64_t end,
+    struct ls_buf *buf, const struct ls_call *c, struct ls_err *e)
 {
 	struct ls_get g = { .if_match = file->etag[0] ? file->etag : NULL };
 	struct ls_quiet q;
 	enum ls_rc rc;
 
-	if (d != NULL) {
+	if (d != NULL && is_kept(d)) {
 		*off -= *off % LS_DISK_UNIT;
 		end += (LS_DISK_UNIT - end % LS_DISK_UNIT) % LS_DISK_UNIT;
 		end = LS_MIN(end, file->size);
@@ -324,21 +404,21 @@ from_store(struct ls_fetch *f, struct ls_disk *d, const struct ls_vfile *file,
 	(void)atomic_fetch_add(&f->n[0], 1);
 	(void)atomic_fetch_add(&f->n[2], buf->n);
 	if (rc == LS_OK && d != NULL)
-		ls_disk_put(d, file, *off, ls_buf_span(buf));
+		below_put(d, file, *off, ls_buf_span(buf));
 	return rc;
 }
 
 /* What is worth reading from the disk for b: what is worth decoding, or else the
  * page that is waited for. */
 static bool
-block_from_disk(struct ls_disk *d, const struct block *b, const struct asked *a,
-    struct ls_buf *buf, uint64_t *base)
+block_from_disk(const struct below *d, const struct block *b,
+    const struct asked *a, struct ls_buf *buf, uint64_t *base)
 {
 	uint64_t at, end;
 
 	*base = b->off;
-	if (d == NULL || a == NULL)
-		return d != NULL && from_disk(d, b->file, *base, b->end, buf);
+	if (!is_kept(d) || a == NULL)
+		return is_kept(d) && from_disk(d, b->file, *base, b->end, buf);
 	at = ls_where_off(&a->w);
 	end = at + ls_where_size(&a->w);
 	if (at - b->off > a->keep)
@@ -353,8 +433,8 @@ block_from_disk(struct ls_disk *d, const struct block *b, const struct asked *a,
 /* The block is not there as a whole, as something in it that nobody wants never
  * was fetched; perhaps all that is wanted is. */
 static bool
-pages_from_disk(
-    struct ls_fetch *f, struct ls_disk *d, struct block *b, struct ls_buf *buf)
+pages_from_disk(struct ls_fetch *f, const struct below *d, struct block *b,
+    struct ls_buf *buf)
 {
 	uint8_t *page = ls_alloc(b->v->page_size);
 	bool ok = page != NULL;
@@ -381,15 +461,17 @@ static enum ls_rc
 run(struct ls_fetch *f, struct block *b, const struct asked *a,
     struct ls_buf *buf, const struct ls_call *c, struct ls_err *e)
 {
-	struct ls_disk *d = ls_fetch_disk(f);
+	const struct below d = below(f, b->v);
+	bool keep = a != NULL || d.whole;
 	uint64_t base = b->off;
 	enum ls_rc rc = LS_OK;
 
-	if (!block_from_disk(d, b, a, buf, &base)) {
-		if (d != NULL && a == NULL && pages_from_disk(f, d, b, buf))
+	if (!block_from_disk(&d, b, a, buf, &base)) {
+		if (is_kept(&d) && a == NULL && pages_from_disk(f, &d, b, buf))
 			return LS_OK;
 		base = b->off;
-		rc = from_store(f, d, b->file, &base, b->end, buf, c, e);
+		rc = from_store(
+		    f, keep ? &d : NULL, b->file, &base, b->end, buf, c, e);
 	}
 	return rc == LS_OK ? unpack(f, b, ls_buf_span(buf), base, a, e) : rc;
 }
@@ -481,7 +563,7 @@ ls_fetch_page(struct ls_fetch *f, struct ls_ver *v, uint32_t pgno, size_t span,
 {
 	struct ls_call call = { &f->cancel, c ? c->deadline_ns : 0 };
 	struct asked a = { .pgno = pgno, .keep = SIZE_MAX, .out = out };
-	struct ls_disk *d = ls_fetch_disk(f);
+	bool half;
 	struct ls_buf buf = LS_BUF_INIT(0);
 	struct ls_where w;
 	struct block *b;
@@ -495,7 +577,8 @@ ls_fetch_page(struct ls_fetch *f, struct ls_ver *v, uint32_t pgno, size_t span,
 	if (ls_cache_get(v->cache, w.file->serial, pgno, 0, v->page_size, out))
 		return LS_OK;
 	*came = true;
-	if (d != NULL && ls_fetch_small(v))
+	half = below(f, v).half;
+	if (half && is_small(v))
 		a.keep = KEEP; /* the rest is as near, and would push out more
 				  than it brings */
 	(void)atomic_fetch_add(&f->waiting, 1);
@@ -512,8 +595,8 @@ ls_fetch_page(struct ls_fetch *f, struct ls_ver *v, uint32_t pgno, size_t span,
 	/* Failed or evicted meanwhile: now by ourselves, whoever else does. */
 	b = find_active(f, &w);
 	if (b == NULL || b->state != QUEUED) {
-		b = block_new(
-		    v, pgno, &w, span, d ? ls_where_off(&w) % span : span / 4);
+		b = block_new(v, pgno, &w, span,
+		    half ? ls_where_off(&w) % span : span / 4);
 		if (b == NULL) {
 			rc = ls_err_nomem(e);
 			goto out;
@@ -563,7 +646,7 @@ worker(void *arg)
 		}
 		start(f, b);
 		c.deadline_ns = ls_sys->mono_ns() + WORKER_SECONDS * LS_SEC;
-		(void)run_own(f, b, NULL, &buf, &c, NULL); /* (6) */
+		(void)run_own(f, b, NULL, &buf, &c, NULL); /* (7) */
 	}
 	(void)pthread_mutex_unlock(&f->mu);
 	ls_buf_free(&buf);
@@ -617,6 +700,18 @@ ls_fetch_yield(struct ls_fetch *f, const struct ls_call *c)
 	for (int i = 0; i < STEPS && atomic_load(&f->waiting) > 0; i++)
 		if (ls_call_sleep(c, LS_MS, NULL) != LS_OK)
 			return;
+}
+
+void
+ls_fetch_disk_stats(struct ls_fetch *f, struct ls_disk_stats *out)
+{
+	struct ls_scratch *s = atomic_load(&f->scratch);
+
+	*out = (struct ls_disk_stats){ 0 };
+	if (ls_fetch_disk(f) != NULL)
+		ls_disk_stats(ls_fetch_disk(f), out);
+	else if (s != NULL)
+		ls_scratch_stats(s, out);
 }
 
 void

@@ -2,7 +2,7 @@
 #ifndef LS_VFS_FETCH_H
 #define LS_VFS_FETCH_H
 
-#include "vfs/disk.h"
+#include "vfs/scratch.h"
 
 struct ls_fetch;
 /* Keeps st and files. Threads are made when read-ahead asks for them. */
@@ -12,6 +12,9 @@ enum ls_rc ls_fetch_new(struct ls_store *st, struct ls_vfiles *files,
  * stays. */
 void ls_fetch_set_disk(struct ls_fetch *f, struct ls_disk *d);
 struct ls_disk *ls_fetch_disk(struct ls_fetch *f); /* NULL: none */
+/* The same with a temporary file, which a disk goes before, for databases that
+ * the cache in memory cannot hold. Keeps s. The first one stays. */
+void ls_fetch_set_scratch(struct ls_fetch *f, struct ls_scratch *s);
 /* Waits for its threads; no call may be under way. NULL is fine. */
 void ls_fetch_free(struct ls_fetch *f);
 /* Calls that are under way, and later ones, end with LS_ECANCELED. */
@@ -24,8 +27,9 @@ void ls_fetch_cancel(struct ls_fetch *f);
 enum ls_rc ls_fetch_page(struct ls_fetch *f, struct ls_ver *v, uint32_t pgno,
     size_t span, uint8_t *out, bool *came, const struct ls_call *c,
     struct ls_err *e) LS_MUST_CHECK;
-/* Is the cache in memory much smaller than the database? */
-bool ls_fetch_small(const struct ls_ver *v);
+/* May a block for one page be wide: is what it brings kept, in memory or on a
+ * disk, and mostly still there when it is wanted? */
+bool ls_fetch_wide(struct ls_fetch *f, const struct ls_ver *v);
 /* Bring pages from..to into the cache in the background, in blocks of up to
  * `span` bytes. Best effort: what cannot be queued is not. */
 void ls_fetch_ahead(struct ls_fetch *f, struct ls_ver *v, uint32_t from,
@@ -39,6 +43,8 @@ struct ls_fetch_stats {
 	uint64_t blocks, pages, bytes, ahead;
 };
 void ls_fetch_stats(struct ls_fetch *f, struct ls_fetch_stats *out);
+/* Of the disk, or of the temporary file; zeros without. */
+void ls_fetch_disk_stats(struct ls_fetch *f, struct ls_disk_stats *out);
 
 /* Decode one page of v out of bytes of its file that begin at base; false when
  * its frame is not wholly in them. For those who fetch by themselves. */

@@ -19,6 +19,8 @@
 
 #define CACHE_BYTES (10 * 1000 * 1000)
 #define DISK_BYTES  (1000 * 1000 * 1000)
+#define SCRATCH_BYTES \
+	(256 * 1000 * 1000) /* nobody asked for it: a modest one */
 
 typedef enum ls_rc setter(
     struct ls_vfs_opts *o, const char *name, const char *v, struct ls_err *e);
@@ -348,6 +350,8 @@ read_all(struct ls_vfs_opts *o, ls_env_fn *env, ls_param_fn *param, void *arg,
 		return ls_err_set(e, LS_EINVALID,
 		    "no replica: set LITESTREAM_REPLICA_URL or replica= in the "
 		    "URI");
+	if (o->disk_bytes == UINT64_MAX)
+		o->disk_bytes = o->disk_path ? DISK_BYTES : SCRATCH_BYTES;
 	if (o->time != NULL && o->txid != NULL)
 		return ls_err_set(
 		    e, LS_EINVALID, "time and txid cannot both be given");
@@ -359,7 +363,7 @@ ls_vfs_opts_read(struct ls_vfs_opts *o, ls_env_fn *env, ls_param_fn *param,
     void *arg, struct ls_err *e)
 {
 	struct ls_vfs_opts n = { .cache_bytes = CACHE_BYTES,
-		.disk_bytes = DISK_BYTES,
+		.disk_bytes = UINT64_MAX, /* not said */
 		.poll_ns = LS_SEC,
 		.sync_ns = LS_SEC };
 	enum ls_rc rc;

@@ -11,7 +11,8 @@ struct ls_vfs_opts {	   /* strings heap; ls_vfs_opts_fini */
 	char *time, *txid; /* to travel to, as written; NULL: the newest */
 	uint64_t cache_bytes;
 	char *disk_path; /* folder of the disk cache; NULL: none */
-	uint64_t disk_bytes;
+	uint64_t
+	    disk_bytes;	  /* without a folder: of a temporary file; 0: none */
 	uint64_t poll_ns; /* 0: looked for at the start of a transaction */
 	bool hydrate;
 	char *hydrate_path; /* NULL: a temporary file */

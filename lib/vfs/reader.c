@@ -16,9 +16,9 @@
  *     apart (the interior pages of the tree). The window read
  *     ahead then doubles up to a quarter of the cache, in blocks of an eighth
  *     of the window, so that they come side by side. (test: scan_reads_ahead)
- * (4) WHAT A POINT READ BRINGS GROWS with the misses where the cache may hold
- *     half of the database or more, or there is one on disk: many small reads
- *     should not cost a request each. Elsewhere most of it would be thrown
+ * (4) WHAT A POINT READ BRINGS GROWS with the misses where half of the database
+ *     or more may be kept, in memory or on a disk: many small reads should not
+ *     cost a request each. Elsewhere most of it would be thrown
  *     away again.
  */
 #include "vfs/reader_impl.h"
@@ -206,7 +206,7 @@ point_span(const struct ls_reader *r, const struct ls_ver *v)
 {
 	uint32_t doublings = LS_MIN(r->misses / MISSES_A_DOUBLING, 4u);
 
-	if (ls_fetch_small(v) && ls_fetch_disk(ls_vdb_fetch(r->d)) == NULL)
+	if (!ls_fetch_wide(ls_vdb_fetch(r->d), v))
 		return SPAN_LEAST;
 	return LS_MIN((size_t)SPAN << doublings, (size_t)SPAN_MOST);
 }

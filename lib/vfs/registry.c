@@ -3,7 +3,8 @@
  * (1) A FORK BEGINS ANEW. The child has none of our threads, its copies of our
  *     mutexes may be held for ever, and its copies of sockets belong to
  *     streams of the parent. So nothing of the parent's is freed or unlocked
- *     there: the registry is emptied (the memory stays behind) and the
+ *     there: the registry is emptied (the memory stays behind; the copy of the
+ *     temporary file is closed, or its room would stay taken) and the
  *     generation raised. The child may open its own.
  * (2) The credentials of the environment belong to the key: two connections
  *     share a state only when they would ask the same server as the same user.
@@ -24,6 +25,7 @@ static struct disk_link {
 	struct ls_disk *disk;
 	char *dir; /* as asked for */
 } * disks;
+static struct ls_scratch *scratch;
 static _Atomic unsigned generation = 1;
 static pthread_once_t once = PTHREAD_ONCE_INIT;
 
@@ -34,6 +36,9 @@ in_child(void)
 	list = NULL;
 	net = NULL;
 	disks = NULL;
+	if (scratch != NULL)
+		ls_scratch_forked(scratch);
+	scratch = NULL;
 	(void)atomic_fetch_add(&generation, 1);
 }
 
@@ -151,6 +156,20 @@ ls_registry_disk(
 	if (rc == LS_OK)
 		*out = l->disk;
 	return rc;
+}
+
+enum ls_rc
+ls_registry_scratch(uint64_t most, struct ls_scratch **out, struct ls_err *e)
+{
+	enum ls_rc rc = LS_OK;
+
+	if (scratch == NULL)
+		rc = ls_scratch_new(NULL, most, &scratch, e);
+	if (rc != LS_OK)
+		return rc;
+	ls_scratch_allow(scratch, most);
+	*out = scratch;
+	return LS_OK;
 }
 
 void

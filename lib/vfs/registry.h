@@ -3,7 +3,7 @@
 #define LS_VFS_REGISTRY_H
 
 #include "store/store.h"
-#include "vfs/disk.h"
+#include "vfs/scratch.h"
 #include "vfs/opts.h"
 
 /* First member of what is registered. */
@@ -29,6 +29,10 @@ enum ls_rc ls_registry_net(struct ls_net **out, struct ls_err *e) LS_MUST_CHECK;
  * what it knows of the folder's size is one for all. */
 enum ls_rc ls_registry_disk(const char *dir, uint64_t most,
     struct ls_disk **out, struct ls_err *e) LS_MUST_CHECK;
+/* The temporary file of this process, of at least so many bytes; borrowed, it
+ * stays. */
+enum ls_rc ls_registry_scratch(
+    uint64_t most, struct ls_scratch **out, struct ls_err *e) LS_MUST_CHECK;
 /* Without the lock: close the sockets when nothing is open any more. */
 void ls_registry_trim(void);
 

@@ -340,7 +340,7 @@ add_stats(
 	struct ls_store_stats st;
 	struct ls_cache_stats ca;
 	struct ls_fetch_stats fe;
-	struct ls_disk_stats di = { 0 };
+	struct ls_disk_stats di;
 	struct ls_own_stats w = { 0 };
 	struct ls_err last;
 	uint32_t valid = 0, total = 0;
@@ -348,8 +348,7 @@ add_stats(
 	ls_store_stats(ls_replica_store(ls_vdb_replica(d)), &st);
 	ls_cache_stats(v->cache, &ca);
 	ls_fetch_stats(ls_vdb_fetch(d), &fe);
-	if (ls_fetch_disk(ls_vdb_fetch(d)) != NULL)
-		ls_disk_stats(ls_fetch_disk(ls_vdb_fetch(d)), &di);
+	ls_fetch_disk_stats(ls_vdb_fetch(d), &di);
 	ls_vdb_last_error(d, &last);
 	if (h != NULL)
 		ls_hydrate_progress(h, &valid, &total);

@@ -11,7 +11,7 @@ import threading
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
-from vfskit import EXTENSION, uri  # noqa: E402
+from vfskit import EXTENSION, stats, uri  # noqa: E402
 from test_s3 import S3Case  # noqa: E402
 from harness import connect, main, wait_until  # noqa: E402
 
@@ -140,6 +140,78 @@ class DiskCase(S3Case):
         [t.join() for t in ts]
         self.assertEqual(wrong, [])
         self.assertGreater(len(self.segments()), 3)
+
+
+class Scratch(S3Case):
+    """The temporary file, where no folder was given."""
+
+    def setUp(self):
+        super().setUp()
+        self.far = self.place()
+        self.filled(rows=9000, tail=0).close()
+        kind = subprocess.run(["stat", "-f", "-c", "%T", self.tmp],
+                              capture_output=True, text=True).stdout.strip()
+        if kind in ("tmpfs", "ramfs"):
+            self.skipTest(f"{self.tmp} is in memory")
+        os.environ["SQLITE_TMPDIR"] = str(self.tmp)
+        self.addCleanup(os.environ.pop, "SQLITE_TMPDIR")
+
+    def points(self, n=700, **params):
+        """Requests for pages that n reads at random take."""
+        v = self.vfs(self.far, cache_size="1MB", poll="1h", **params)
+        v.execute("PRAGMA cache_size=-50")
+        r, before = random.Random(3), len(self.proxy.log)
+        for _ in range(n):
+            self.assertEqual(v.execute(
+                "SELECT length(b) FROM t WHERE id=?",
+                (r.randrange(9000),)).fetchone(), (900,))
+        return v, len(self.proxy.log) - before
+
+    def nameless(self, pid="self"):
+        """What the process has open in the folder without a name there."""
+        fds = Path(f"/proc/{pid}/fd")
+        return [fd for fd in fds.iterdir() if fd.is_symlink() and
+                str(os.readlink(fd)).startswith(str(self.tmp)) and
+                "(deleted)" in str(os.readlink(fd))]
+
+    def test_points_take_few_requests(self):
+        names = set(self.tmp.iterdir())
+        v, many = self.points(cache_disk=0)
+        self.assertEqual(self.nameless(), [])
+        v.close()
+        v, few = self.points()
+        print(f"\n700 points: {many} requests without, {few} with it")
+        self.assertGreater(many, 400)
+        self.assertLess(few, 100)
+        self.assertEqual(len(self.nameless()), 1)
+        self.assertEqual(set(self.tmp.iterdir()), names)
+        v.close()
+        self.assertEqual(self.nameless(), [])
+
+    def test_few_reads_write_nothing(self):
+        v, _ = self.points(5)
+        self.assertEqual(self.nameless(), [])
+        self.assertEqual(stats(v)["disk_written"], "0")
+
+    def test_bounded(self):
+        v, _ = self.points(500, cache_disk="3MB")
+        self.assertLessEqual(self.nameless()[0].stat().st_size, 3e6)
+
+    def test_folder_where_nothing_can_be_made(self):
+        os.environ["SQLITE_TMPDIR"] = "/proc"
+        v, _ = self.points(60)
+        self.assertEqual(stats(v)["disk_failures"], "1")
+        self.assertEqual(stats(v)["disk_written"], "0")
+
+    def test_child_of_a_fork_has_none(self):
+        v, _ = self.points()
+        self.assertEqual(len(self.nameless()), 1)
+        pid = os.fork()
+        if pid == 0:
+            os._exit(len(self.nameless()))
+        self.assertEqual(os.waitpid(pid, 0)[1], 0)
+        self.assertEqual(v.execute("SELECT count(*) FROM t").fetchone(),
+                         (9000,))
 
 
 if __name__ == "__main__":

@@ -297,6 +297,31 @@ TEST(uri_wins_over_the_environment)
 	ls_vfs_opts_fini(&o);
 }
 
+/* Without a folder a temporary file, of a size of its own; 0 means none. */
+TEST(disk_cache_has_two_defaults)
+{
+	const char *vars[] = { "LITESTREAM_REPLICA_URL", "file:///a", NULL,
+		NULL, NULL };
+	const char *uri[] = { "cache_disk", "0", "cache_path", "/c", NULL };
+	struct ls_vfs_opts o = { 0 };
+	struct ls_err e = { 0 };
+
+	CHECK_OK(read_opts(&o, vars, &uri[4], &e));
+	CHECK(o.disk_path == NULL);
+	CHECK_EQ(o.disk_bytes, 256000000);
+	ls_vfs_opts_fini(&o);
+	CHECK_OK(read_opts(&o, vars, &uri[2], &e));
+	CHECK_EQ(o.disk_bytes, 1000000000);
+	ls_vfs_opts_fini(&o);
+	CHECK_OK(read_opts(&o, vars, uri, &e));
+	CHECK_EQ(o.disk_bytes, 0);
+	ls_vfs_opts_fini(&o);
+	vars[2] = "LITESTREAM_CACHE_DISK_SIZE", vars[3] = "0";
+	CHECK_OK(read_opts(&o, vars, &uri[4], &e));
+	CHECK_EQ(o.disk_bytes, 0);
+	ls_vfs_opts_fini(&o);
+}
+
 TEST(wrong_options_are_named)
 {
 	static const char *const vars[] = { "LITESTREAM_REPLICA_URL",
