@@ -121,6 +121,17 @@ gang_work(void *v)
 	}
 }
 
+static bool
+gang_left(struct gang *g)
+{
+	bool left;
+
+	(void)pthread_mutex_lock(&g->mu);
+	left = g->next < g->n;
+	(void)pthread_mutex_unlock(&g->mu);
+	return left;
+}
+
 static void
 threads_run(const struct ls_par *p, size_t n, unsigned k,
     void (*job)(void *arg, size_t i), void *arg)
@@ -131,7 +142,8 @@ threads_run(const struct ls_par *p, size_t n, unsigned k,
 	size_t started = 0, want = LS_MIN(LS_MIN((size_t)k, n), (size_t)MOST);
 
 	(void)p;
-	for (; started + 1 < want; started++)
+	/* Quick jobs may be done before there is a thread for each. */
+	for (; started + 1 < want && gang_left(&g); started++)
 		if (!spawn(&t[started], gang_work, &g))
 			break; /* fewer at once: slower, still right */
 	(void)gang_work(&g);

@@ -386,7 +386,7 @@ check_growth(const struct ls_ver *v, const struct ls_vfile *f,
 	return LS_OK;
 }
 
-/* Point pgno at w, whose file reference is counted by the caller. */
+/* Point pgno at w. Takes a reference of its file, not after an error. */
 static enum ls_rc
 point(struct ls_ver *v, uint32_t pgno, struct ls_where w, struct ls_err *e)
 {
@@ -396,7 +396,6 @@ point(struct ls_ver *v, uint32_t pgno, struct ls_where w, struct ls_err *e)
 
 	if (rc != LS_OK)
 		return rc;
-	ls_vfile_ref(v->files, w.file, 1);
 	old = c->e[(pgno - 1) % LS_CHUNK].file;
 	c->e[(pgno - 1) % LS_CHUNK] = w;
 	if (old != NULL)
@@ -404,22 +403,27 @@ point(struct ls_ver *v, uint32_t pgno, struct ls_where w, struct ls_err *e)
 	return LS_OK;
 }
 
-enum ls_rc
-ls_ver_apply(struct ls_ver *v, struct ls_vfile *file,
-    const struct ls_ltx_index *idx, struct ls_err *e)
+static enum ls_rc
+point_ref(struct ls_ver *v, uint32_t pgno, struct ls_where w, struct ls_err *e)
+{
+	enum ls_rc rc;
+
+	ls_vfile_ref(v->files, w.file, 1);
+	if ((rc = point(v, pgno, w, e)) != LS_OK)
+		ls_vfile_unref(v->files, w.file, 1);
+	return rc;
+}
+
+/* Takes a reference for each of *n pages. */
+static enum ls_rc
+point_all(struct ls_ver *v, struct ls_vfile *file,
+    const struct ls_ltx_index *idx, size_t *n, struct ls_err *e)
 {
 	uint32_t lock = ls_lock_pgno(v->page_size);
 	enum ls_rc rc;
 
-	if (file->h.page_size != v->page_size)
-		return ls_err_set(e, LS_EGAP,
-		    "%s has pages of %u bytes, not %u", file->key,
-		    file->h.page_size, v->page_size);
-	if ((rc = check_growth(v, file, idx, e)) != LS_OK ||
-	    (rc = resize(v, file->h.commit, e)) != LS_OK)
-		return rc;
-	for (size_t i = 0; i < idx->n; i++) {
-		const struct ls_ltx_entry *x = &idx->v[i];
+	for (*n = 0; *n < idx->n; ++*n) {
+		const struct ls_ltx_entry *x = &idx->v[*n];
 		struct ls_where w = { file, x->off << 17 | x->size };
 
 		if (x->pgno == lock || x->pgno == 0 || x->off >> 47 != 0 ||
@@ -432,6 +436,28 @@ ls_ver_apply(struct ls_ver *v, struct ls_vfile *file,
 		if ((rc = point(v, x->pgno, w, e)) != LS_OK)
 			return rc;
 	}
+	return LS_OK;
+}
+
+enum ls_rc
+ls_ver_apply(struct ls_ver *v, struct ls_vfile *file,
+    const struct ls_ltx_index *idx, struct ls_err *e)
+{
+	size_t n;
+	enum ls_rc rc;
+
+	if (file->h.page_size != v->page_size)
+		return ls_err_set(e, LS_EGAP,
+		    "%s has pages of %u bytes, not %u", file->key,
+		    file->h.page_size, v->page_size);
+	if ((rc = check_growth(v, file, idx, e)) != LS_OK ||
+	    (rc = resize(v, file->h.commit, e)) != LS_OK)
+		return rc;
+	ls_vfile_ref(v->files, file, idx->n); /* at once: a lock each costs */
+	rc = point_all(v, file, idx, &n, e);
+	ls_vfile_unref(v->files, file, idx->n - n);
+	if (rc != LS_OK)
+		return rc;
 	if (file->local != NULL)
 		return LS_OK; /* the stored state beneath stays what it is */
 	v->txid = file->h.max_txid;
@@ -467,7 +493,7 @@ ls_ver_rescue(struct ls_ver *v, const struct ls_ver *newer, struct ls_err *e)
 		    is.file == was.file || was.file->local != NULL ||
 		    is.file->local != NULL || is.file->h.max_txid > v->txid)
 			continue;
-		if ((rc = point(v, p, is, e)) != LS_OK)
+		if ((rc = point_ref(v, p, is, e)) != LS_OK)
 			return rc;
 	}
 	return LS_OK;
@@ -487,7 +513,7 @@ ls_ver_overlay(struct ls_ver *v, const struct ls_ver *over, uint64_t from,
 		}
 		if (ls_ver_find(over, p, &w) && w.file->local != NULL &&
 		    w.file->f.max_txid >= from)
-			rc = point(v, p, w, e);
+			rc = point_ref(v, p, w, e);
 	}
 	return rc;
 }
