@@ -83,8 +83,8 @@ struct ls_vdb {
 static struct ls_loader
 loader(struct ls_vdb *d)
 {
-	return (struct ls_loader){ d->r, &d->files, ls_fetch_disk(d->fetch),
-		d->cache_bytes, &ls_guest_par };
+	return (struct ls_loader){ d->r, &d->files, d->fetch, d->cache_bytes,
+		&ls_guest_par };
 }
 
 static struct ls_call

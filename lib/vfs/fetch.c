@@ -20,7 +20,10 @@
  *     a query or two write nothing. What is read ahead goes there only where
  *     all of the database has room, for a scan would push itself out.
  *     (test: scratch_spares_requests, scratch_is_for_what_does_not_fit)
- * (7) READ-AHEAD IS BEST EFFORT, on at most WORKERS threads that block every
+ * (7) WHO FOLLOWS DOES NOT WAIT FOR THE DISK: what came with the indexes is
+ *     written by a worker, one at a time; a busy disk can hold up an open that
+ *     creates a file for a second. (test: poll_does_not_wait_for_the_disk)
+ * (8) READ-AHEAD IS BEST EFFORT, on at most WORKERS threads that block every
  *     signal; an error there is dropped, since the reader will meet it itself.
  */
 #include "vfs/fetch.h"
@@ -37,6 +40,15 @@ enum {
 	HOLE = 64, /* pages of other files that a block reaches across */
 	WORKER_SECONDS = 60,
 	SCRATCH_AFTER = 16, /* blocks */
+	LATER_BYTES = 4 << 20,
+};
+
+/* Bytes that are to be kept. */
+struct later {
+	struct later *next;
+	struct ls_vfile *file; /* a reference */
+	uint64_t off;
+	struct ls_buf b;
 };
 
 struct block {
@@ -59,6 +71,9 @@ struct ls_fetch {
 	unsigned nqueued, nrunning, idle, nthreads;
 	pthread_t thread[WORKERS];
 	bool stop;
+	struct later *later; /* oldest first */
+	size_t later_bytes;
+	bool writing; /* somebody writes one of them */
 	struct ls_cancel cancel;
 	_Atomic(struct ls_disk *) disk;
 	_Atomic(struct ls_scratch *) scratch;
@@ -132,9 +147,21 @@ block_free(struct block *b)
 	ls_free(b);
 }
 
+static void
+write_later(struct ls_fetch *f, struct later *l)
+{
+	if (ls_fetch_disk(f) != NULL)
+		ls_disk_put(
+		    ls_fetch_disk(f), l->file, l->off, ls_buf_span(&l->b));
+	ls_vfile_unref(f->files, l->file, 1);
+	ls_buf_free(&l->b);
+	ls_free(l);
+}
+
 void
 ls_fetch_free(struct ls_fetch *f)
 {
+	struct later *l;
 	struct block *b;
 
 	if (f == NULL)
@@ -145,6 +172,10 @@ ls_fetch_free(struct ls_fetch *f)
 	while ((b = f->active) != NULL) {
 		f->active = b->next;
 		block_free(b);
+	}
+	while ((l = f->later) != NULL) {
+		f->later = l->next;
+		write_later(f, l);
 	}
 	if (atomic_load(&f->scratch) != NULL)
 		ls_scratch_leave(atomic_load(&f->scratch), f->who);
@@ -627,6 +658,21 @@ next_queued(struct ls_fetch *f)
 	return b;
 }
 
+/* Called with the mutex; lets go of it meanwhile. */
+static void
+run_later(struct ls_fetch *f)
+{
+	struct later *l = f->later;
+
+	f->later = l->next;
+	f->later_bytes -= l->b.cap;
+	f->writing = true;
+	(void)pthread_mutex_unlock(&f->mu);
+	write_later(f, l);
+	(void)pthread_mutex_lock(&f->mu);
+	f->writing = false;
+}
+
 static void *
 worker(void *arg)
 {
@@ -638,7 +684,12 @@ worker(void *arg)
 	while (!f->stop) {
 		struct ls_call c = { &f->cancel, 0 };
 
-		if ((b = next_queued(f)) == NULL) {
+		if ((b = next_queued(f)) == NULL && f->later != NULL &&
+		    !f->writing) {
+			run_later(f);
+			continue;
+		}
+		if (b == NULL) {
 			f->idle++;
 			(void)pthread_cond_wait(&f->work, &f->mu);
 			f->idle--;
@@ -646,7 +697,7 @@ worker(void *arg)
 		}
 		start(f, b);
 		c.deadline_ns = ls_sys->mono_ns() + WORKER_SECONDS * LS_SEC;
-		(void)run_own(f, b, NULL, &buf, &c, NULL); /* (7) */
+		(void)run_own(f, b, NULL, &buf, &c, NULL); /* (8) */
 	}
 	(void)pthread_mutex_unlock(&f->mu);
 	ls_buf_free(&buf);
@@ -690,6 +741,42 @@ ls_fetch_ahead(struct ls_fetch *f, struct ls_ver *v, uint32_t from, uint32_t to,
 		wake_worker(f);
 	}
 	(void)pthread_mutex_unlock(&f->mu);
+}
+
+/* With the mutex: is there a thread that will come by? */
+static bool
+has_worker(struct ls_fetch *f)
+{
+	if (f->nthreads == 0 && ls_guest_thread(&f->thread[0], worker, f))
+		f->nthreads = 1;
+	(void)pthread_cond_signal(&f->work);
+	return f->nthreads > 0;
+}
+
+void
+ls_fetch_keep(
+    struct ls_fetch *f, struct ls_vfile *file, uint64_t off, struct ls_buf *b)
+{
+	struct later *l, **p = &f->later;
+
+	if (ls_fetch_disk(f) == NULL || b->n == 0 ||
+	    (l = ls_zalloc(sizeof *l)) == NULL)
+		return;
+	ls_vfile_ref(f->files, file, 1);
+	*l = (struct later){ NULL, file, off, *b };
+	ls_buf_init(b, b->max);
+	(void)pthread_mutex_lock(&f->mu);
+	if (!f->stop && f->later_bytes + l->b.cap <= LATER_BYTES &&
+	    has_worker(f)) {
+		while (*p != NULL)
+			p = &(*p)->next;
+		*p = l;
+		f->later_bytes += l->b.cap;
+		l = NULL;
+	}
+	(void)pthread_mutex_unlock(&f->mu);
+	if (l != NULL)
+		write_later(f, l);
 }
 
 void

@@ -35,6 +35,12 @@ bool ls_fetch_wide(struct ls_fetch *f, const struct ls_ver *v);
 void ls_fetch_ahead(struct ls_fetch *f, struct ls_ver *v, uint32_t from,
     uint32_t to, size_t span);
 
+/* Keep bytes of a file that somebody else fetched, which begin at off, on the
+ * disk; soon, and not now: nobody waits for it. Needs no more than that the
+ * file stays referenced for the call. Takes what is in b. */
+void ls_fetch_keep(
+    struct ls_fetch *f, struct ls_vfile *file, uint64_t off, struct ls_buf *b);
+
 /* Give way for a moment while a reader waits for a fetch: for work in the
  * background. */
 void ls_fetch_yield(struct ls_fetch *f, const struct ls_call *c);

@@ -51,6 +51,7 @@ struct opening {
 	const struct ls_call *c;
 	struct opened *v;
 	size_t n;
+	size_t *job, njobs; /* tails, then heads: i, or n + i */
 };
 
 /* ---- requests -------------------------------------------------------------*/
@@ -77,13 +78,12 @@ keep_error(struct opened *o, int which, enum ls_rc rc, const struct ls_err *e)
 		*o->err = *e;
 }
 
-/* Jobs 0..n-1 fetch the tails, n..2n-1 the heads. */
 static void
-fetch_job(void *arg, size_t job)
+fetch_job(void *arg, size_t k)
 {
 	struct opening *op = arg;
-	size_t i = job % op->n;
-	bool head = job >= op->n;
+	size_t i = op->job[k] % op->n;
+	bool head = op->job[k] >= op->n;
 	struct opened *o = &op->v[i];
 	struct ls_buf *b = head ? &o->head : &o->tail;
 	struct ls_err e = { 0 };
@@ -91,8 +91,6 @@ fetch_job(void *arg, size_t job)
 	struct ls_get g = { 0 };
 	enum ls_rc rc;
 
-	if (head && o->head_want == 0)
-		return;
 	if (head)
 		g.len = o->head_want;
 	else
@@ -201,14 +199,7 @@ settle_file(const struct opening *op, struct opened *o, struct ls_err *e)
 		ls_ltx_trailer_decode(o->tail.p + (o->tail.n - LS_LTX_TRAILER),
 		    &post_apply, &o->like.checksum);
 	o->file = ls_vfiles_add(op->ld->files, &o->like);
-	if (o->file == NULL)
-		return ls_err_nomem(e);
-	if (op->ld->disk != NULL) {
-		ls_disk_put(op->ld->disk, o->file, 0, ls_buf_span(&o->head));
-		ls_disk_put(op->ld->disk, o->file, o->like.size - o->tail.n,
-		    ls_buf_span(&o->tail));
-	}
-	return LS_OK;
+	return o->file != NULL ? LS_OK : ls_err_nomem(e);
 }
 
 static void
@@ -240,6 +231,11 @@ close_all(struct opening *op)
 	for (size_t i = 0; i < op->n; i++) {
 		struct opened *o = &op->v[i];
 
+		if (o->file != NULL) {
+			ls_fetch_keep(op->ld->fetch, o->file, 0, &o->head);
+			ls_fetch_keep(op->ld->fetch, o->file,
+			    o->like.size - o->tail.n, &o->tail);
+		}
 		ls_buf_free(&o->head);
 		ls_buf_free(&o->tail);
 		ls_ltx_index_fini(&o->idx);
@@ -249,6 +245,7 @@ close_all(struct opening *op)
 			ls_vfile_unref(op->ld->files, o->file, 1);
 	}
 	ls_free(op->v);
+	ls_free(op->job);
 	*op = (struct opening){ 0 };
 }
 
@@ -260,8 +257,10 @@ open_all(struct opening *op, const struct ls_loader *ld,
 	enum ls_layout layout = ls_store_layout(ls_replica_store(ld->r));
 	enum ls_rc rc = LS_OK;
 
-	*op = (struct opening){ ld, c, NULL, 0 };
-	if ((op->v = ls_zalloc((files->n + 1) * sizeof *op->v)) == NULL)
+	*op = (struct opening){ .ld = ld, .c = c };
+	op->v = ls_zalloc((files->n + 1) * sizeof *op->v);
+	op->job = ls_alloc((2 * files->n + 1) * sizeof *op->job);
+	if (op->v == NULL || op->job == NULL)
 		return ls_err_nomem(e);
 	op->n = files->n;
 	for (size_t i = 0; i < op->n; i++) {
@@ -275,7 +274,10 @@ open_all(struct opening *op, const struct ls_loader *ld,
 				       : o->f.level > 0 ? HEAD_DICT
 							: HEAD;
 	}
-	ld->par->run(ld->par, 2 * op->n, AT_ONCE, fetch_job, op);
+	for (size_t k = 0; k < 2 * op->n; k++)
+		if (k < op->n || op->v[k - op->n].head_want > 0)
+			op->job[op->njobs++] = k;
+	ld->par->run(ld->par, op->njobs, AT_ONCE, fetch_job, op);
 	for (size_t i = 0; i < op->n; i++)
 		settle_job(op, i);
 	/* The gravest first: what is gone can be planned around. */

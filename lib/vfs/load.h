@@ -2,12 +2,12 @@
 #ifndef LS_VFS_LOAD_H
 #define LS_VFS_LOAD_H
 
-#include "vfs/disk.h"
+#include "vfs/fetch.h"
 
 struct ls_loader {
 	struct ls_replica *r;
 	struct ls_vfiles *files;
-	struct ls_disk *disk; /* NULL: none */
+	struct ls_fetch *fetch; /* what came along is kept through it */
 	uint64_t cache_bytes;
 	const struct ls_par *par;
 };

@@ -6,6 +6,8 @@
 
 #include <dirent.h>
 #include <errno.h>
+#include <pthread.h>
+#include <stdatomic.h>
 #include <unistd.h>
 
 enum { SIZE = (3 << 20) + 1234, MANY = 64 << 20 };
@@ -390,6 +392,52 @@ TEST(disk_cache_serves_without_requests)
 	kit_see(r, &x, x.txid);
 	kit_see(r, &x, x.txid);
 	CHECK_EQ(kit_gets(r), gets);
+	ls_reader_close(r);
+	fx_close(&x);
+}
+
+static pthread_t follower;
+static _Atomic int by_follower, by_others;
+
+static ssize_t
+noted_pwrite(int fd, const void *p, size_t n, off_t off)
+{
+	(void)atomic_fetch_add(
+	    pthread_equal(pthread_self(), follower) ? &by_follower : &by_others,
+	    1);
+	return ls_sys_real.pwrite(fd, p, n, off);
+}
+
+TEST(poll_does_not_wait_for_the_disk)
+{
+	static struct ls_sys table;
+	struct fx x;
+	struct ls_reader *r;
+	struct ls_disk_stats was, is;
+
+	test_seed(50);
+	model(&x);
+	r = kit_cached("followed", 1 << 20);
+	kit_see(r, &x, x.txid);
+	fx_commit(&x);
+	fx_put(&x, 0, x.txid, x.txid);
+	ls_fetch_disk_stats(ls_vdb_fetch(ls_reader_db(r)), &was);
+	table = ls_sys_real;
+	table.pwrite = noted_pwrite;
+	follower = pthread_self();
+	ls_sys = &table;
+	ls_vdb_look_now(ls_reader_db(r));
+	CHECK_EQ(kit_txid(r), x.txid);
+	CHECK_EQ(by_follower, 0);
+	for (int i = 0; i < 20000 && by_others == 0; i++)
+		(void)usleep(1000);
+	CHECK(by_others > 0);
+	ls_reader_close(r); /* what was not yet written is now */
+	ls_sys = &ls_sys_real;
+	r = kit_cached("followed", 1 << 20);
+	ls_fetch_disk_stats(ls_vdb_fetch(ls_reader_db(r)), &is);
+	CHECK(is.written > was.written);
+	kit_see(r, &x, x.txid);
 	ls_reader_close(r);
 	fx_close(&x);
 }
