@@ -27,7 +27,7 @@
  * Locks, in this order: registry, own's push, build, versions, mu. `push` and
  * `build` are held over requests.
  */
-#include "vfs/db.h"
+#include "vfs/db_impl.h"
 
 #include "base/bytes.h"
 #include "base/log.h"
@@ -41,43 +41,10 @@
 #include "vfs/registry.h"
 
 enum {
-	OPEN_SECONDS = 60,
 	POLL_SECONDS = 60,
 	SILENCE_SECONDS = 30, /* after which level 0 alone is not believed */
 	AUDIT_SECONDS = 300,
 	FIRST_PAGE_SIZE = 4096, /* until the first write says */
-};
-
-struct ls_vdb {
-	struct ls_vdb_link link;
-	struct ls_store *st;
-	struct ls_replica *r;
-	struct ls_vfiles files;
-	struct ls_fetch *fetch;
-	struct ls_hydrate *hydrate; /* set once, under mu */
-	struct ls_cancel cancel;
-	uint64_t cache_bytes;
-	pthread_mutex_t build; /* one builder of versions at a time */
-	/* Under build: */
-	struct ls_ver *replanned; /* the last one, for those behind */
-	uint64_t pruned_txid;	  /* whose level-0 file is known to be gone */
-	uint64_t audit_ns;
-	_Atomic uint64_t builds, contents;
-	pthread_mutex_t versions; /* one who changes them at a time */
-	struct ls_own *own;	  /* set once, under versions */
-	struct ls_duty *duty;	  /* of own; under build */
-	pthread_mutex_t mu;
-	pthread_cond_t wake;
-	/* Under mu: */
-	struct ls_ver *newest, *stored;
-	struct ls_cache *cache; /* of the last version built */
-	struct ls_pin *pins;
-	uint64_t poll_ns; /* smallest that a connection wants */
-	uint64_t ok_ns, tried_ns;
-	struct ls_err poll_err;
-	struct ls_log_limit said;
-	bool polling, stop;
-	pthread_t poller;
 };
 
 static struct ls_loader
@@ -87,8 +54,8 @@ loader(struct ls_vdb *d)
 		&ls_guest_par };
 }
 
-static struct ls_call
-within(struct ls_vdb *d, uint64_t seconds)
+struct ls_call
+ls_vdb_within(struct ls_vdb *d, uint64_t seconds)
 {
 	return (
 	    struct ls_call){ &d->cancel, ls_sys->mono_ns() + seconds * LS_SEC };
@@ -321,10 +288,9 @@ ls_vdb_swap(struct ls_vdb *d, struct ls_ver *stored, struct ls_ver *newest)
 	ls_ver_unref(was_newest);
 }
 
-/* Takes the reference of v, which becomes what is stored, if `cur` (not NULL:
- * the stored one that it was built on) still is. (5) */
-static enum ls_rc
-publish(struct ls_vdb *d, const struct ls_ver *cur, struct ls_ver *v,
+/* (5) */
+enum ls_rc
+ls_vdb_publish(struct ls_vdb *d, const struct ls_ver *cur, struct ls_ver *v,
     struct ls_err *e)
 {
 	struct ls_ver *was;
@@ -373,9 +339,10 @@ ls_vdb_empty(
 	return rc;
 }
 
-static enum ls_rc
-load(struct ls_vdb *d, const struct ls_target *t, const struct ls_files *all,
-    struct ls_ver **out, bool *empty, const struct ls_call *c, struct ls_err *e)
+enum ls_rc
+ls_vdb_load(struct ls_vdb *d, const struct ls_target *t,
+    const struct ls_files *all, struct ls_ver **out, bool *empty,
+    const struct ls_call *c, struct ls_err *e)
 {
 	struct ls_loader ld = loader(d);
 	struct ls_cache *cache = cache_of(d);
@@ -417,7 +384,7 @@ rebuild(struct ls_vdb *d, const struct ls_ver *cur, bool replaced,
 {
 	struct ls_ver *v = NULL;
 	bool empty;
-	enum ls_rc rc = load(d, NULL, all, &v, &empty, c, e);
+	enum ls_rc rc = ls_vdb_load(d, NULL, all, &v, &empty, c, e);
 
 	if (rc != LS_OK)
 		return rc;
@@ -431,7 +398,7 @@ rebuild(struct ls_vdb *d, const struct ls_ver *cur, bool replaced,
 		    (unsigned long long)v->txid, (unsigned long long)cur->txid);
 	}
 	v->epoch = cur->epoch + replaced;
-	return publish(d, cur, v, e);
+	return ls_vdb_publish(d, cur, v, e);
 }
 
 /* Over all levels. */
@@ -458,7 +425,7 @@ look_everywhere(struct ls_vdb *d, const struct ls_ver *cur, bool replaced,
 		if (rc == LS_EGAP || rc == LS_ENOTFOUND || rc == LS_ECORRUPT)
 			rc = rebuild(d, cur, false, NULL, c, e);
 		else if (v != NULL)
-			rc = publish(d, cur, v, e);
+			rc = ls_vdb_publish(d, cur, v, e);
 	}
 	ls_files_fini(&all);
 	if (rc == LS_OK) {
@@ -475,7 +442,7 @@ look_for_first(struct ls_vdb *d, const struct ls_ver *cur,
 {
 	struct ls_ver *v = NULL;
 	bool empty;
-	enum ls_rc rc = load(d, NULL, NULL, &v, &empty, c, e);
+	enum ls_rc rc = ls_vdb_load(d, NULL, NULL, &v, &empty, c, e);
 
 	if (rc == LS_ENOTFOUND && empty) {
 		if (e != NULL)
@@ -485,7 +452,7 @@ look_for_first(struct ls_vdb *d, const struct ls_ver *cur,
 	if (rc != LS_OK)
 		return rc;
 	v->epoch = cur->epoch;
-	return publish(d, cur, v, e);
+	return ls_vdb_publish(d, cur, v, e);
 }
 
 /* One look for something newer. With `build`. */
@@ -510,7 +477,7 @@ look(struct ls_vdb *d, const struct ls_call *c, struct ls_err *e)
 	if (tip != TIP_REPLACED)
 		rc = ls_load_more(&ld, cur, &l0, &v, c, e);
 	if (rc == LS_OK && v != NULL) {
-		rc = publish(d, cur, v, e);
+		rc = ls_vdb_publish(d, cur, v, e);
 		goto out;
 	}
 	/* (2) */
@@ -530,7 +497,7 @@ out:
 static void
 look_and_note(struct ls_vdb *d, uint64_t not_after_ns)
 {
-	struct ls_call c = within(d, POLL_SECONDS);
+	struct ls_call c = ls_vdb_within(d, POLL_SECONDS);
 	struct ls_err e = { 0 };
 	uint64_t began;
 	enum ls_rc rc = LS_OK;
@@ -608,7 +575,7 @@ poller(void *arg)
 static enum ls_rc
 load_first(struct ls_vdb *d, bool create, bool *empty, struct ls_err *e)
 {
-	struct ls_call c = within(d, OPEN_SECONDS);
+	struct ls_call c = ls_vdb_within(d, LS_OPEN_SECONDS);
 	struct ls_ver *v = NULL;
 	uint64_t began = ls_sys->mono_ns();
 	enum ls_rc rc = LS_OK;
@@ -619,11 +586,11 @@ load_first(struct ls_vdb *d, bool create, bool *empty, struct ls_err *e)
 	v = d->newest;
 	(void)pthread_mutex_unlock(&d->mu);
 	if (v == NULL) {
-		rc = load(d, NULL, NULL, &v, empty, &c, e);
+		rc = ls_vdb_load(d, NULL, NULL, &v, empty, &c, e);
 		if (rc == LS_ENOTFOUND && *empty && create)
 			rc = ls_vdb_empty(d, FIRST_PAGE_SIZE, &v, e);
 		if (rc == LS_OK)
-			rc = publish(d, NULL, v, e);
+			rc = ls_vdb_publish(d, NULL, v, e);
 	} else {
 		began = 0;
 	}
@@ -673,148 +640,6 @@ ls_vdb_follow(struct ls_vdb *d, uint64_t poll_ns, bool create, struct ls_err *e)
 	}
 	if (rc == LS_OK)
 		poll_for(d, poll_ns);
-	return rc;
-}
-
-/* ---- the past -------------------------------------------------------------*/
-
-enum ls_rc
-ls_vdb_at(struct ls_vdb *d, const struct ls_target *t, struct ls_ver **out,
-    struct ls_err *e)
-{
-	struct ls_call c = within(d, OPEN_SECONDS);
-	bool empty;
-	enum ls_rc rc = load(d, t, NULL, out, &empty, &c, e);
-
-	if (rc != LS_OK)
-		return rc;
-	(void)pthread_mutex_lock(&d->build);
-	(*out)->build = atomic_fetch_add(&d->builds, 1) + 1;
-	(*out)->content = ls_vdb_content(d);
-	(void)pthread_mutex_lock(&d->mu);
-	if (d->newest != NULL)
-		(*out)->epoch = d->newest->epoch;
-	if (d->cache == NULL)
-		d->cache = ls_cache_ref((*out)->cache);
-	(void)pthread_mutex_unlock(&d->mu);
-	(void)pthread_mutex_unlock(&d->build);
-	return LS_OK;
-}
-
-static bool
-serves(const struct ls_ver *have, const struct ls_ver *v)
-{
-	return have != NULL && have->content == v->content &&
-	       have->build > v->build;
-}
-
-static bool
-same_history(const struct ls_ver *a, const struct ls_ver *b)
-{
-	return a->page_size == b->page_size &&
-	       (a->lineage == 0 || b->lineage == 0 || a->lineage == b->lineage);
-}
-
-/* The TXID is inside a merged file by now. What has not changed since it is
- * still the same in the newest state; the rest may be there or not. */
-static enum ls_rc
-rescue(struct ls_vdb *d, const struct ls_ver *v, struct ls_ver **out,
-    const struct ls_call *c, struct ls_err *e)
-{
-	struct ls_ver *now = NULL, *cur = ls_vdb_stored(d);
-	bool empty;
-	enum ls_rc rc = load(d, NULL, NULL, &now, &empty, c, e);
-
-	if (rc == LS_OK && (!same_history(now, v) || now->txid < v->txid))
-		rc = ls_err_set(
-		    e, LS_ENOTFOUND, "the replica holds another history now");
-	if (rc == LS_OK && (rc = ls_ver_copy(v, out, e)) == LS_OK &&
-	    (rc = ls_ver_rescue(*out, now, e)) != LS_OK)
-		ls_ver_unref(*out);
-	if (rc == LS_OK && cur != NULL && now->txid >= cur->txid) {
-		now->epoch = cur->epoch;
-		if (publish(d, cur, now, NULL) != LS_OK)
-			ls_debug("something else waits to be stored", NULL);
-	} else {
-		ls_ver_unref(now);
-	}
-	ls_ver_unref(cur);
-	return rc;
-}
-
-/* What v shows, on top of the stored state n, which may be published. */
-static enum ls_rc
-over_stored(struct ls_ver **n, const struct ls_ver *v, struct ls_err *e)
-{
-	struct ls_ver *own;
-	enum ls_rc rc = ls_ver_copy(*n, &own, e);
-
-	if (rc != LS_OK)
-		return rc;
-	if ((rc = ls_ver_overlay(own, v, 0, e)) != LS_OK) {
-		ls_ver_unref(own);
-		return rc;
-	}
-	ls_ver_unref(*n);
-	*n = own;
-	return LS_OK;
-}
-
-static enum ls_rc
-replan_locked(struct ls_vdb *d, const struct ls_ver *v, struct ls_ver **out,
-    const struct ls_call *c, struct ls_err *e)
-{
-	struct ls_target t = { .txid = v->txid };
-	struct ls_ver *cur = ls_vdb_newest(d), *n = NULL;
-	struct ls_ver *stored = ls_vdb_stored(d);
-	bool empty;
-	enum ls_rc rc = LS_OK;
-
-	if (serves(cur, v) || serves(d->replanned, v)) {
-		n = ls_ver_ref(serves(cur, v) ? cur : d->replanned);
-		goto out;
-	}
-	rc = load(d, &t, NULL, &n, &empty, c, e);
-	if (rc == LS_ENOTFOUND || rc == LS_EGAP) {
-		rc = rescue(d, v, &n, c, e);
-	} else if (rc == LS_OK && !same_history(n, v)) {
-		rc = ls_err_set(
-		    e, LS_ENOTFOUND, "the replica holds another history now");
-	} else if (rc == LS_OK) {
-		n->epoch = v->epoch;
-		if (stored != NULL && stored->txid == n->txid &&
-		    stored->epoch == n->epoch)
-			rc = publish(d, stored, ls_ver_ref(n), e);
-		if (rc == LS_OK)
-			rc = over_stored(&n, v, e);
-	}
-	if (rc != LS_OK)
-		goto out;
-	n->epoch = v->epoch;
-	n->content = v->content;
-	n->build = atomic_fetch_add(&d->builds, 1) + 1;
-	ls_ver_unref(d->replanned);
-	d->replanned = ls_ver_ref(n);
-out:
-	ls_ver_unref(cur);
-	ls_ver_unref(stored);
-	if (rc == LS_OK)
-		*out = n;
-	else
-		ls_ver_unref(n);
-	return rc;
-}
-
-enum ls_rc
-ls_vdb_replan(struct ls_vdb *d, const struct ls_ver *v, struct ls_ver **out,
-    struct ls_err *e)
-{
-	struct ls_call c = within(d, OPEN_SECONDS);
-	enum ls_rc rc;
-
-	(void)pthread_mutex_lock(&d->build);
-	rc = replan_locked(d, v, out, &c, e);
-	(void)pthread_mutex_unlock(&d->build);
 	return rc;
 }
 
@@ -924,7 +749,7 @@ ls_vdb_own(struct ls_vdb *d)
 enum ls_rc
 ls_vdb_write(struct ls_vdb *d, const struct ls_vfs_opts *o, struct ls_err *e)
 {
-	struct ls_call c = within(d, OPEN_SECONDS);
+	struct ls_call c = ls_vdb_within(d, LS_OPEN_SECONDS);
 	struct ls_own *w = NULL;
 	struct ls_own_hooks hooks;
 	enum ls_rc rc;

@@ -1,4 +1,4 @@
-/* own_impl.h -- inside own.c and push.c. */
+/* own_impl.h -- inside own.c, own_replay.c, own_path.c and push.c. */
 #ifndef LS_VFS_OWN_IMPL_H
 #define LS_VFS_OWN_IMPL_H
 
@@ -59,7 +59,16 @@ char *ls_own_replica_id(struct ls_vdb *d);
 /* Path of the buffer, absolute. Gives *out. */
 enum ls_rc ls_own_buffer_path(struct ls_vdb *d, const struct ls_vfs_opts *o,
     char **out, struct ls_err *e) LS_MUST_CHECK;
+/* Lock the buffer, if that was not done, and replay what it holds. */
+enum ls_rc ls_own_attach(struct ls_own *w, struct ls_err *e) LS_MUST_CHECK;
 /* The rest with the version lock. */
+/* A record of the buffer that the store has not goes to the end of the list.
+ * What is wanted of *j is moved out of it. */
+enum ls_rc ls_own_add(
+    struct ls_own *w, struct ls_jrec *j, struct ls_err *e) LS_MUST_CHECK;
+/* Rename the buffer, which does not follow what is stored, and say so. w->aside
+ * is its name then, or NULL. */
+void ls_own_set_aside(struct ls_own *w, const struct ls_err *why);
 void ls_own_drop(struct ls_own *w, struct ls_rec *from, uint64_t upto);
 /* Make newest (and prepared) anew from a stored state, which is kept, and what
  * is pending after upto. fresh: others see other pages than before. */
