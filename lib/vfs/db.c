@@ -23,9 +23,13 @@
  *     state: who is right then is decided by the next push (push.c), never by
  *     a listing. A version that was built on one that is no longer the stored
  *     one is dropped. (test: loser_is_told_and_keeps_its_buffer)
+ * (6) FOLLOWING WAITS FOR NOBODY who plans an old state anew: that takes many
+ *     requests. When such a plan takes the place of the state that a poll went
+ *     on from, the poll is done again.
+ *     (test: poll_does_not_wait_for_a_replan)
  *
- * Locks, in this order: registry, own's push, build, versions, mu. `push` and
- * `build` are held over requests.
+ * Locks, in this order: registry, own's push, follow or build, versions, mu.
+ * `push`, `follow` and `build` are held over requests.
  */
 #include "vfs/db_impl.h"
 
@@ -42,6 +46,7 @@
 
 enum {
 	POLL_SECONDS = 60,
+	TRIES = 3,
 	SILENCE_SECONDS = 30, /* after which level 0 alone is not believed */
 	AUDIT_SECONDS = 300,
 	FIRST_PAGE_SIZE = 4096, /* until the first write says */
@@ -77,6 +82,7 @@ vdb_free(struct ls_vdb *d)
 	ls_store_free(d->st);
 	ls_vfiles_fini(&d->files);
 	ls_cancel_fini(&d->cancel);
+	(void)pthread_mutex_destroy(&d->follow);
 	(void)pthread_mutex_destroy(&d->build);
 	(void)pthread_mutex_destroy(&d->versions);
 	(void)pthread_mutex_destroy(&d->mu);
@@ -115,6 +121,7 @@ vdb_new(const struct ls_vfs_opts *o, char *key, struct ls_net *net,
 	d->link.key = key;
 	d->cancel.fd = -1;
 	d->cache_bytes = o->cache_bytes;
+	(void)pthread_mutex_init(&d->follow, NULL);
 	(void)pthread_mutex_init(&d->build, NULL);
 	(void)pthread_mutex_init(&d->versions, NULL);
 	(void)pthread_mutex_init(&d->mu, NULL);
@@ -300,8 +307,11 @@ ls_vdb_publish(struct ls_vdb *d, const struct ls_ver *cur, struct ls_ver *v,
 	ls_vdb_lock(d);
 	was = ls_vdb_stored(d);
 	same = was != NULL && was->txid == v->txid && was->epoch == v->epoch;
-	if (cur != was) {
-		rc = LS_OK; /* somebody was faster */
+	if (cur != was) { /* somebody was faster */
+		if (was->txid < v->txid)
+			rc = ls_err_set(e, LS_ECHANGED,
+			    "another plan of TXID %016llx took its place",
+			    (unsigned long long)was->txid);
 	} else if (!same && d->own != NULL && ls_own_pending(d->own)) {
 		rc = ls_err_set(e, LS_EBUSY,
 		    "TXID %016llx is stored, but transactions on top of "
@@ -455,7 +465,7 @@ look_for_first(struct ls_vdb *d, const struct ls_ver *cur,
 	return ls_vdb_publish(d, cur, v, e);
 }
 
-/* One look for something newer. With `build`. */
+/* One look for something newer. With `follow`. */
 static enum ls_rc
 look(struct ls_vdb *d, const struct ls_call *c, struct ls_err *e)
 {
@@ -503,7 +513,7 @@ look_and_note(struct ls_vdb *d, uint64_t not_after_ns)
 	enum ls_rc rc = LS_OK;
 	bool due, say, waits;
 
-	(void)pthread_mutex_lock(&d->build);
+	(void)pthread_mutex_lock(&d->follow);
 	began = ls_sys->mono_ns();
 	ls_vdb_lock(d);
 	waits = d->own != NULL && ls_own_pending(d->own); /* (5) */
@@ -514,7 +524,11 @@ look_and_note(struct ls_vdb *d, uint64_t not_after_ns)
 	(void)pthread_mutex_unlock(&d->mu);
 	if (due)
 		rc = look(d, &c, &e);
-	(void)pthread_mutex_unlock(&d->build);
+	for (int i = 0; rc == LS_ECHANGED && i < TRIES; i++) {
+		e = (struct ls_err){ 0 };
+		rc = look(d, &c, &e); /* (6) */
+	}
+	(void)pthread_mutex_unlock(&d->follow);
 	if (!due || rc == LS_ECANCELED)
 		return;
 	(void)pthread_mutex_lock(&d->mu);
@@ -581,7 +595,7 @@ load_first(struct ls_vdb *d, bool create, bool *empty, struct ls_err *e)
 	enum ls_rc rc = LS_OK;
 
 	*empty = false;
-	(void)pthread_mutex_lock(&d->build);
+	(void)pthread_mutex_lock(&d->follow);
 	(void)pthread_mutex_lock(&d->mu);
 	v = d->newest;
 	(void)pthread_mutex_unlock(&d->mu);
@@ -600,7 +614,7 @@ load_first(struct ls_vdb *d, bool create, bool *empty, struct ls_err *e)
 		d->ok_ns = d->tried_ns = began;
 		(void)pthread_mutex_unlock(&d->mu);
 	}
-	(void)pthread_mutex_unlock(&d->build);
+	(void)pthread_mutex_unlock(&d->follow);
 	return rc;
 }
 

@@ -18,11 +18,13 @@ struct ls_vdb {
 	struct ls_hydrate *hydrate; /* set once, under mu */
 	struct ls_cancel cancel;
 	uint64_t cache_bytes;
-	pthread_mutex_t build; /* one builder of versions at a time */
+	pthread_mutex_t follow; /* one who looks for news at a time */
+	/* Under follow: */
+	uint64_t pruned_txid; /* whose level-0 file is known to be gone */
+	uint64_t audit_ns;
+	pthread_mutex_t build; /* one who plans anew, or begins a part */
 	/* Under build: */
 	struct ls_ver *replanned; /* the last one, for those behind */
-	uint64_t pruned_txid;	  /* whose level-0 file is known to be gone */
-	uint64_t audit_ns;
 	_Atomic uint64_t builds, contents;
 	pthread_mutex_t versions; /* one who changes them at a time */
 	struct ls_own *own;	  /* set once, under versions */
@@ -47,7 +49,8 @@ enum ls_rc ls_vdb_load(struct ls_vdb *d, const struct ls_target *t,
     const struct ls_files *all, struct ls_ver **out, bool *empty,
     const struct ls_call *c, struct ls_err *e) LS_MUST_CHECK;
 /* Takes the reference of v, which becomes what is stored, if `cur` (not NULL:
- * the stored one that it was built on) still is. */
+ * the stored one that it was built on) still is. LS_ECHANGED: it is not, and
+ * what took its place is older than v. */
 enum ls_rc ls_vdb_publish(struct ls_vdb *d, const struct ls_ver *cur,
     struct ls_ver *v, struct ls_err *e) LS_MUST_CHECK;
 

@@ -3,7 +3,8 @@
  *
  * (1) THE SAME PAGES OR AN ERROR. A state is planned anew to its very TXID; when
  *     that is inside a merged file by now, it is put together from what has not
- *     changed since, if that is all of it. (test: pruned_files_are_planned_around)
+ *     changed since, if that is all of it. (test: pruned_files_are_planned_around,
+ *     lost_state_is_an_error_not_newer_pages)
  * (2) ONCE FOR ALL who are on that state: under `build`, and the last one is
  *     kept for those who come behind.
  */
@@ -67,7 +68,7 @@ rescue(struct ls_vdb *d, const struct ls_ver *v, struct ls_ver **out,
 	if (rc == LS_OK && cur != NULL && now->txid >= cur->txid) {
 		now->epoch = cur->epoch;
 		if (ls_vdb_publish(d, cur, now, NULL) != LS_OK)
-			ls_debug("something else waits to be stored", NULL);
+			ls_debug("another state is shown meanwhile", NULL);
 	} else {
 		ls_ver_unref(now);
 	}
@@ -118,6 +119,8 @@ replan_locked(struct ls_vdb *d, const struct ls_ver *v, struct ls_ver **out,
 		if (stored != NULL && stored->txid == n->txid &&
 		    stored->epoch == n->epoch)
 			rc = ls_vdb_publish(d, stored, ls_ver_ref(n), e);
+		if (rc == LS_ECHANGED) /* and they may have theirs */
+			rc = LS_OK;
 		if (rc == LS_OK)
 			rc = over_stored(&n, v, e);
 	}

@@ -3,11 +3,13 @@
 files in one S3 store, read through a proxy that adds a round trip.
 
     tests/bench/vfs.py [--quick] [--mb 100] [--build DIR] [--slow] [ROW...]
-Rows: open (to the first row), points (1,000 cold point reads by rowid), scan (a
-cold full scan), hydrate (until all pages are local). Each at 0, 5 and 20 ms. The
-proxy adds the round trip once a request on a kept-alive connection, and once
-more a new connection. "ours+disk" has a disk cache that is empty, "again" is a
-second process with that cache. --slow also runs what takes upstream minutes. S3 is MinIO
+Rows: start (from loading the extension to the first row), open (the same from
+sqlite3_open on), points (1,000 cold point reads by rowid), scan (a cold full
+scan), hydrate (until all pages are local). Each at 0, 5 and 20 ms. The proxy
+adds the round trip once a request on a kept-alive connection, and once more a
+new connection. "ours" has the defaults, with a temporary file; "ours-file" has
+none of that. "ours+disk" has a disk cache that is empty, "again" is a second
+process with that cache. --slow also runs what takes upstream minutes. S3 is MinIO
 where it is installed, else Ceph RGW. Prints seconds, requests, bytes and peak
 RSS of a fresh process; asserts nothing. LS_UPSTREAM_VFS names upstream's
 extension (pip install litestream-vfs==0.5.17).
@@ -27,7 +29,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "support"))
 from proc import ROOT, clean_env  # noqa: E402
 
-ROWS = ("open", "points", "scan", "hydrate")
+ROWS = ("start", "open", "points", "scan", "hydrate")
 
 
 def peak_kb():
@@ -42,12 +44,14 @@ def child(row, ext, uri):
     """One measured process: prints a line of JSON."""
     m = sqlite3.connect(":memory:")
     m.enable_load_extension(True)
+    start = time.monotonic()
     m.execute("SELECT load_extension(?, 'sqlite3_litestreamvfs_init')", (ext,))
     base = peak_kb()
-    start = time.monotonic()
+    if row != "start":
+        start = time.monotonic()
     c = sqlite3.connect(uri, uri=True, isolation_level=None)
     answer = 0
-    if row == "open":
+    if row in ("start", "open"):
         answer = c.execute("SELECT id FROM t LIMIT 1").fetchone()[0]
     elif row == "points":
         top = c.execute("SELECT max(id) FROM t").fetchone()[0]
@@ -124,7 +128,8 @@ def main():
     p.add_argument("--limit", type=int, default=900)
     p.add_argument("--build", default=str(ROOT / "build"))
     p.add_argument("--latency", default="0,5,20")
-    p.add_argument("--peers", default="ours,ours+128MB,ours+disk,again,upstream")
+    p.add_argument("--peers", default="ours,ours-file,ours+128MB,ours+disk,again,"
+                   "upstream")
     p.add_argument("rows", nargs="*", default=list(ROWS))
     a = p.parse_args()
     server = servers.Minio() if servers.Minio.binary() else servers.Ceph()
@@ -132,6 +137,7 @@ def main():
     s3 = server.client()
     s3.make_bucket("bench")
     exts = {"ours": f"{a.build}/litestream-vfs.so",
+            "ours-file": f"{a.build}/litestream-vfs.so",
             "ours+128MB": f"{a.build}/litestream-vfs.so",
             "ours+disk": f"{a.build}/litestream-vfs.so",
             "again": f"{a.build}/litestream-vfs.so",
@@ -151,12 +157,14 @@ def main():
                                          row == "scan" and ms):
                         continue
                     more = {}
-                    if "MB" in who:
+                    if who == "ours-file":
+                        more["LITESTREAM_CACHE_DISK_SIZE"] = "0"
+                    elif "MB" in who:
                         more["LITESTREAM_CACHE_SIZE"] = "128MB"
                     elif who in ("ours+disk", "again"):
                         more["LITESTREAM_CACHE_PATH"] = \
                             f"{disk.name}/{row}{ms}"
-                    if more and row in ("open", "hydrate"):
+                    if more and row in ("start", "open", "hydrate"):
                         continue
                     g = measure(a, row, exts[who], lambda port: s3.url(
                         "bench", "vfs", port), s3.env(), ms, s3.port, more)

@@ -9,6 +9,7 @@
 
 #include <errno.h>
 #include <pthread.h>
+#include <stdatomic.h>
 #include <unistd.h>
 
 static void
@@ -226,6 +227,81 @@ TEST(pruned_files_are_planned_around)
 	kit_check(r, &x, 8);
 	ls_reader_end(r);
 	ls_reader_close(r);
+	fx_close(&x);
+}
+
+/* Who opens the merged file waits at the gate: that is only done to plan anew. */
+static const char *merged;
+static _Atomic int held;
+static pthread_mutex_t gate = PTHREAD_MUTEX_INITIALIZER;
+
+static int
+gated_open(const char *path, int flags, mode_t mode)
+{
+	if (strcmp(path, merged) == 0) {
+		held = 1;
+		(void)pthread_mutex_lock(&gate);
+		(void)pthread_mutex_unlock(&gate);
+	}
+	return ls_sys_real.open(path, flags, mode);
+}
+
+static void *
+read_all(void *arg)
+{
+	struct ls_reader *r = arg;
+	uint8_t got[4096];
+	uint64_t size;
+	struct ls_err e = { 0 };
+	enum ls_rc rc = ls_reader_size(r, &size, &e);
+
+	for (uint64_t at = 0; rc == LS_OK && at < size; at += sizeof got)
+		rc = ls_reader_read(r, got, sizeof got, at, &e);
+	return rc == LS_OK ? NULL : arg;
+}
+
+TEST(poll_does_not_wait_for_a_replan)
+{
+	static struct ls_sys table;
+	static char path[1024];
+	struct fx x;
+	struct ls_reader *r, *other;
+	pthread_t t;
+	void *failed;
+	struct ls_err e = { 0 };
+
+	test_seed(12);
+	fx_open(&x, 4096);
+	commits(&x, 8);
+	r = kit_open(NULL, 0);
+	other = kit_open(NULL, 0);
+	CHECK_OK(ls_reader_begin(r, &e));
+	fx_put(&x, 1, 2, 8);
+	for (uint64_t n = 2; n < 8; n++)
+		kit_prune(0, n, n);
+	(void)snprintf(path, sizeof path, "%s", fx_path(1, 2, 8));
+	merged = path;
+	table = ls_sys_real;
+	table.open = gated_open;
+	ls_sys = &table;
+	(void)pthread_mutex_lock(&gate);
+	CHECK(pthread_create(&t, NULL, read_all, r) == 0);
+	for (int i = 0; held == 0 && i < 20000; i++)
+		(void)usleep(1000);
+	CHECK_EQ(held, 1);
+	fx_commit(&x);
+	fx_put(&x, 0, x.txid, x.txid);
+	ls_vdb_look_now(ls_reader_db(other));
+	CHECK_EQ(kit_txid(other), x.txid);
+	(void)pthread_mutex_unlock(&gate);
+	CHECK(pthread_join(t, &failed) == 0);
+	CHECK(failed == NULL);
+	ls_sys = &ls_sys_real;
+	kit_check(r, &x, 8); /* its own state, all the time */
+	ls_reader_end(r);
+	kit_see(other, &x, 9);
+	ls_reader_close(r);
+	ls_reader_close(other);
 	fx_close(&x);
 }
 
