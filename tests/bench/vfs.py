@@ -8,9 +8,9 @@ sqlite3_open on), points (1,000 cold point reads by rowid), scan (a cold full
 scan), hydrate (until all pages are local). Each at 0, 5 and 20 ms. The proxy
 adds the round trip once a request on a kept-alive connection, and once more a
 new connection. "ours" has the defaults, with a temporary file; "ours-file" has
-none of that. "ours+disk" has a disk cache that is empty, "again" is a second
-process with that cache. --slow also runs what takes upstream minutes. S3 is MinIO
-where it is installed, else Ceph RGW. Prints seconds, requests, bytes and peak
+none. "ours+disk" has a disk cache that is empty, "again" is a second process
+with that cache. --slow also runs what takes upstream minutes. S3 is MinIO where
+it is installed, else Ceph RGW. Prints seconds, requests, bytes and peak
 RSS of a fresh process; asserts nothing. LS_UPSTREAM_VFS names upstream's
 extension (pip install litestream-vfs==0.5.17).
 """
@@ -128,8 +128,8 @@ def main():
     p.add_argument("--limit", type=int, default=900)
     p.add_argument("--build", default=str(ROOT / "build"))
     p.add_argument("--latency", default="0,5,20")
-    p.add_argument("--peers", default="ours,ours-file,ours+128MB,ours+disk,again,"
-                   "upstream")
+    p.add_argument("--peers", default="ours,ours-file,ours+128MB,ours+disk,"
+                   "again,upstream")
     p.add_argument("rows", nargs="*", default=list(ROWS))
     a = p.parse_args()
     server = servers.Minio() if servers.Minio.binary() else servers.Ceph()
