@@ -125,7 +125,9 @@ ls_store_unlock(struct ls_store_lock *l)
 {
 	if (l == NULL)
 		return;
-	if (l->fd >= 0)
-		(void)ls_sys->close(l->fd); /* the lock goes with it */
+	if (l->fd >= 0) {
+		(void)flock(l->fd, LOCK_UN); /* a fork has it open, too */
+		(void)ls_sys->close(l->fd);
+	}
 	ls_free(l);
 }

@@ -530,12 +530,16 @@ open_persistent(struct ls_hydrate *h, const char *path, struct ls_err *e)
 static void
 hydrate_close(struct ls_hydrate *h)
 {
+	struct flock none = { .l_type = F_UNLCK, .l_whence = SEEK_SET };
+
 	if (h->fd >= 0)
 		(void)ls_sys->close(h->fd);
 	if (h->temporary && h->fd >= 0)
 		(void)ls_sys->unlink(h->path);
-	if (h->lock_fd >= 0)
+	if (h->lock_fd >= 0) { /* a fork has it open, too */
+		(void)ls_sys->lock_range(h->lock_fd, &none);
 		(void)ls_sys->close(h->lock_fd);
+	}
 	ls_cancel_fini(&h->cancel);
 	(void)pthread_mutex_destroy(&h->mu);
 	(void)pthread_cond_destroy(&h->wake);

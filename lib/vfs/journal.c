@@ -16,8 +16,10 @@
  *     with what is still pending; readers of an older state keep the old one.
  *     (test: old_readers_keep_the_old_file)
  * (4) ONE PROCESS A BUFFER, by an OFD lock on <path>.lock, which is never
- *     removed: two who lock different files of one name exclude nobody.
- *     (test: second_opener_is_locked_out)
+ *     removed: two who lock different files of one name exclude nobody. It
+ *     says where the last one left the store, as the next one may have looked
+ *     before that. A fork shares the lock, so it is undone and not only
+ *     closed. (test: second_opener_is_locked_out, next_owner_is_told)
  * (5) A FAILED APPEND LEAVES THE FILE AS IT WAS: its room is taken before a
  *     byte is written, the end is remembered, and the next append writes there.
  *     (test: append_is_all_or_nothing_under_any_fault)
@@ -35,6 +37,7 @@
 #include "format/crc64.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <sys/random.h>
 
 enum {
@@ -348,6 +351,45 @@ lock(struct ls_journal *j, struct ls_err *e)
 	    "give each process a buffer of its own, or let one write");
 }
 
+/* Anything odd: further than we know, so that we look. */
+static uint64_t
+read_left(const struct ls_journal *j)
+{
+	char text[LS_TXID_TEXT + 1] = "";
+	uint64_t txid = 0;
+	ssize_t n = ls_sys->pread(j->lock_fd, text, sizeof text - 1, 0);
+
+	if (n == 0)
+		return 0;
+	text[LS_TXID_TEXT - 1] = '\0';
+	if (n < 0 || ls_txid_parse(text, &txid, NULL) != LS_OK)
+		return UINT64_MAX;
+	return txid;
+}
+
+void
+ls_journal_leave(struct ls_journal *j, uint64_t txid)
+{
+	char text[LS_TXID_TEXT + 1];
+
+	(void)snprintf(
+	    text, sizeof text, "%016llx\n", (unsigned long long)txid);
+	if (ls_pwrite_all(j->lock_fd, text, sizeof text - 1, 0, NULL) != LS_OK)
+		ls_debug("cannot write beside the lock",
+		    LS_ATTRS(LS_S("path", j->lock_path)));
+}
+
+static void
+unlock(struct ls_journal *j)
+{
+	struct flock all = { .l_type = F_UNLCK, .l_whence = SEEK_SET };
+
+	if (j->lock_fd < 0)
+		return;
+	(void)ls_sys->lock_range(j->lock_fd, &all); /* (4) */
+	(void)ls_sys->close(j->lock_fd);
+}
+
 static enum ls_rc
 open_file(struct ls_journal *j, struct ls_jfound *f, struct ls_err *e)
 {
@@ -359,9 +401,13 @@ open_file(struct ls_journal *j, struct ls_jfound *f, struct ls_err *e)
 			*e = (struct ls_err){ 0 };
 		return LS_OK;
 	}
+	if (rc == LS_OK && ls_file_size(j->path) == 0) {
+		(void)ls_sys->close(fd); /* none yet: it needs its head */
+		return LS_OK;
+	}
 	if (rc == LS_OK && (j->file = ls_local_new(fd)) == NULL)
 		return ls_err_nomem(e);
-	if (rc == LS_OK && ls_file_size(j->path) > 0)
+	if (rc == LS_OK)
 		rc = read_all(j, f, e);
 	return ls_err_wrap(e, rc, "write buffer");
 }
@@ -384,8 +430,9 @@ ls_journal_open(const char *path, const char *id, struct ls_journal **out,
 	j->put = ls_asprintf("%s.ltx", path);
 	if (j->path == NULL || j->lock_path == NULL || j->put == NULL)
 		rc = ls_err_nomem(e);
-	else if ((rc = lock(j, e)) == LS_OK)
-		rc = open_file(j, found, e);
+	else if ((rc = lock(j, e)) == LS_OK &&
+		 (rc = open_file(j, found, e)) == LS_OK)
+		found->left_txid = read_left(j);
 	if (rc == LS_OK) {
 		*out = j;
 		return LS_OK;
@@ -405,8 +452,7 @@ ls_journal_close(struct ls_journal *j, bool empty)
 	if (empty)
 		(void)ls_sys->unlink(j->put);
 	ls_local_unref(j->file);
-	if (j->lock_fd >= 0)
-		(void)ls_sys->close(j->lock_fd);
+	unlock(j);
 	ls_buf_free(&j->buf);
 	ls_free(j->path);
 	ls_free(j->lock_path);

@@ -40,6 +40,9 @@ struct ls_jfound {
 	/* A file for base.txid + 1 with the transactions up to this one was
 	 * made, and perhaps sent. 0: none. */
 	uint64_t sealed;
+	/* What the one before us left the store at (ls_journal_leave); 0: he
+	 * did not say. */
+	uint64_t left_txid;
 };
 void ls_jfound_fini(struct ls_jfound *f);
 
@@ -53,6 +56,8 @@ enum ls_rc ls_journal_open(const char *path, const char *id,
     struct ls_err *e) LS_MUST_CHECK;
 /* NULL is fine. The file goes too when `empty` is said. */
 void ls_journal_close(struct ls_journal *j, bool empty);
+/* Before the close, beside the lock: the store is at txid. Best effort. */
+void ls_journal_leave(struct ls_journal *j, uint64_t txid);
 const char *ls_journal_path(const struct ls_journal *j); /* borrowed */
 /* Where the file for the store is made: beside the buffer. */
 const char *ls_journal_put_path(const struct ls_journal *j);

@@ -4,7 +4,9 @@
  *     the slot with another state than the newest is turned away, and what it
  *     prepared is checked once more: no update is lost in the process. Between
  *     processes of one buffer the OFD lock decides, elsewhere the store does,
- *     by TXID (push.c). (test: old_state_may_not_write)
+ *     by TXID (push.c); who gets the lock looks first when the one before
+ *     stored something since. (test: old_state_may_not_write, test_write.py
+ *     test_processes_take_turns)
  * (2) PREPARED IS NOT PUBLISHED. After phase one a transaction is in the
  *     buffer and in no version that a reader can get; phase two swaps one
  *     pointer and cannot fail. (test: prepared_is_seen_by_nobody)
@@ -380,6 +382,15 @@ ls_own_finish(struct ls_own *w)
 		w->hooks.finished(w->hooks.arg);
 }
 
+static void
+leave(struct ls_own *w)
+{
+	struct ls_ver *stored = ls_vdb_stored(w->d);
+
+	ls_journal_leave(w->j, stored->txid);
+	ls_ver_unref(stored);
+}
+
 void
 ls_own_free(struct ls_own *w)
 {
@@ -388,6 +399,8 @@ ls_own_free(struct ls_own *w)
 	if (w == NULL)
 		return;
 	empty = w->first == NULL;
+	if (w->j != NULL)
+		leave(w);
 	if (!empty)
 		ls_own_drop(w, w->first, UINT64_MAX);
 	forget_prepared(w);

@@ -10,6 +10,7 @@
  */
 #include "vfs/own_impl.h"
 
+#include "base/bytes.h"
 #include "base/sys.h"
 
 enum { MATCH_SECONDS = 30 };
@@ -115,6 +116,30 @@ replay(struct ls_own *w, struct ls_jfound *f, struct ls_err *e)
 	return rc;
 }
 
+/* Whoever had the buffer before us has stored more than we have seen: look, so
+ * that nothing is written on top of what was. LS_EBUSY: it cannot be seen. */
+static enum ls_rc
+catch_up(struct ls_own *w, const struct ls_jfound *f, struct ls_err *e)
+{
+	struct ls_ver *stored = ls_vdb_stored(w->d);
+	uint64_t left = LS_MAX(f->left_txid, f->base.txid);
+	uint64_t began = ls_sys->mono_ns();
+	int64_t lag;
+	bool behind = stored->txid < left;
+
+	ls_ver_unref(stored);
+	if (!behind)
+		return LS_OK;
+	ls_vdb_look_now(w->d);
+	lag = ls_vdb_lag_ns(w->d);
+	if (lag >= 0 && (uint64_t)lag <= ls_sys->mono_ns() - began)
+		return LS_OK;
+	return ls_err_set(e, LS_EBUSY,
+	    "another process stored up to TXID %016llx, which cannot be read "
+	    "now",
+	    (unsigned long long)left);
+}
+
 /* Lock the buffer, and replay what it holds. With `push`. */
 static enum ls_rc
 attach(struct ls_own *w, struct ls_err *e)
@@ -134,8 +159,7 @@ attach(struct ls_own *w, struct ls_err *e)
 	w->j = j;
 	w->jbase = f.base;
 	ls_vdb_unlock(w->d);
-	if (f.n > 0)
-		rc = replay(w, &f, e);
+	rc = f.n > 0 ? replay(w, &f, e) : catch_up(w, &f, e);
 	if (rc != LS_OK) {
 		ls_vdb_lock(w->d);
 		if (w->first != NULL)

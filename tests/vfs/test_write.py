@@ -10,7 +10,7 @@ import threading
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
-from vfskit import VfsCase, load, pragma, stats  # noqa: E402
+from vfskit import VfsCase, load, pragma, stats, txid  # noqa: E402
 from writekit import write_uri  # noqa: E402
 from harness import main, wait_until  # noqa: E402
 
@@ -107,6 +107,25 @@ class Writing(VfsCase):
             other.execute("DELETE FROM t")
         c.close()
         self.stored(other)
+
+    def test_exclusive_mode_stored_at_once(self):
+        """A rollback after a spill stores nothing, and shuts nobody out."""
+        c = self.writer(sync_interval="0")
+        c.execute("PRAGMA locking_mode=EXCLUSIVE")
+        self.filled(c)
+        c.execute("UPDATE t SET b=1 WHERE id=1")
+        c.execute("PRAGMA cache_size=5")
+        at = txid(c)
+        for _ in range(2):
+            c.execute("BEGIN")
+            c.execute("UPDATE t SET b=randomblob(1500)")
+            c.execute("INSERT INTO t(b) SELECT randomblob(900) FROM t")
+            c.execute("ROLLBACK")
+            self.assertEqual(txid(c), at)
+        c.execute("UPDATE t SET b='last' WHERE id=1")
+        self.assertEqual(txid(c), at + 1)
+        c.execute("PRAGMA locking_mode=NORMAL")
+        self.stored(c)
 
     def test_wal_mode_is_not_there(self):
         for lock in ("NORMAL", "EXCLUSIVE"):
@@ -274,6 +293,60 @@ class Writing(VfsCase):
         other = self.tmp / "elsewhere"
         with self.assertRaises(sqlite3.Error):
             self.writer(buffer=other)
+
+    def test_processes_take_turns(self):
+        """Open, write, close, in several processes through one buffer: who
+        waited for the lock must not write on top of what he saw before."""
+        c = self.writer()
+        c.execute("CREATE TABLE n(x)")
+        c.execute("INSERT INTO n VALUES(0)")
+        c.close()
+        self.open.remove(c)
+        prog = ("import sys,sqlite3\n"
+                f"sys.path[:0]=[{str(Path(__file__).parent)!r}]\n"
+                "from vfskit import load; load()\n"
+                "for i in range(8):\n"
+                "  c=sqlite3.connect(sys.argv[1],uri=True,timeout=60,"
+                "isolation_level=None)\n"
+                "  c.execute('BEGIN IMMEDIATE')\n"
+                "  c.execute('UPDATE n SET x=x+1')\n"
+                "  c.execute('COMMIT')\n"
+                "  c.close()\n")
+        uri = write_uri(self.url, self.tmp / "buffer")
+        those = [subprocess.Popen([sys.executable, "-c", prog, uri])
+                 for _ in range(3)]
+        self.assertEqual([p.wait(120) for p in those], [0, 0, 0])
+        c = self.writer()
+        self.assertEqual(c.execute("SELECT x FROM n").fetchone(), (24,))
+        self.assertEqual([p.name for p in self.tmp.iterdir()
+                          if "conflict" in p.name], [])
+
+    def test_an_empty_buffer_file(self):
+        (self.tmp / "buffer").touch()
+        c = self.writer(sync_interval="1h")
+        self.filled(c, 3)
+        c.execute("DELETE FROM t WHERE id=2")
+        c.close()
+        self.open.remove(c)
+        self.stored(self.writer())
+
+    def test_a_fork_keeps_no_lock(self):
+        c = self.writer()
+        self.filled(c, 3)
+        r, w = os.pipe()
+        pid = os.fork()
+        if pid == 0:
+            os.close(w)
+            os.read(r, 1)
+            os._exit(0)
+        c.close()
+        self.open.remove(c)
+        c = self.writer(timeout=0)
+        c.execute("INSERT INTO t(b) VALUES(2)")
+        self.stored(c)
+        os.close(w)
+        os.close(r)
+        os.waitpid(pid, 0)
 
     def test_loads_a_database_by_backup(self):
         src = sqlite3.connect(self.tmp / "src.db")

@@ -6,6 +6,8 @@
 #include "fault.h"
 
 #include <errno.h>
+#include <signal.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 enum { PS = 512 };
@@ -230,6 +232,49 @@ TEST(second_opener_is_locked_out)
 	test_write_file(T("buf"), "some text of the user's", 23);
 	CHECK_RC(
 	    ls_journal_open(T("buf"), "file:///r", &k, &f, &e), LS_ECORRUPT);
+}
+
+TEST(next_owner_is_told)
+{
+	struct ls_err e = { 0 };
+	struct ls_jfound f = { 0 };
+	struct ls_journal *j = open_it(&f), *k = NULL;
+	int copy;
+
+	CHECK_EQ(f.left_txid, 0);
+	ls_journal_leave(j, 0x1234);
+	CHECK_RC(
+	    ls_journal_open(T("buf"), "file:///r", &k, &f, &e), LS_ELOCKED);
+	/* A fork has the lock's descriptor too, and may live for long. */
+	copy = fork();
+	CHECK(copy >= 0);
+	if (copy == 0) {
+		(void)pause();
+		_exit(0);
+	}
+	ls_journal_close(j, true);
+	j = open_it(&f);
+	CHECK(kill(copy, SIGKILL) == 0 && waitpid(copy, NULL, 0) == copy);
+	CHECK_EQ(f.left_txid, 0x1234);
+	ls_journal_close(j, true);
+	test_write_file(T("buf.lock"), "junk", 4);
+	ls_journal_close(open_it(&f), true);
+	CHECK_EQ(f.left_txid, UINT64_MAX);
+}
+
+TEST(an_empty_file_is_no_buffer_yet)
+{
+	struct ls_err e = { 0 };
+	struct ls_jfound f = { 0 };
+	struct ls_jrec r;
+	struct ls_journal *j;
+
+	test_write_file(T("buf"), "", 0);
+	j = open_it(&f);
+	CHECK(ls_journal_file(j) == NULL);
+	CHECK_OK(ls_journal_begin(j, &base, NULL, 0, &e));
+	CHECK_OK(append(j, 1, &r, NULL, &e));
+	check_found(j, 1, 1);
 }
 
 /* One life of a buffer: append, undo, note, begin anew. *done: the last
