@@ -566,21 +566,20 @@ static void *
 poller(void *arg)
 {
 	struct ls_vdb *d = arg;
-	uint64_t next = ls_sys->mono_ns();
+	uint64_t last = ls_sys->mono_ns();
 
 	for (;;) {
 		(void)pthread_mutex_lock(&d->mu);
-		next += d->poll_ns;
-		while (!d->stop && ls_sys->mono_ns() < next)
-			ls_guest_wait(&d->wake, &d->mu, next);
+		/* It may become less meanwhile. */
+		while (!d->stop && ls_sys->mono_ns() < last + d->poll_ns)
+			ls_guest_wait(&d->wake, &d->mu, last + d->poll_ns);
 		if (d->stop) {
 			(void)pthread_mutex_unlock(&d->mu);
 			return NULL;
 		}
 		(void)pthread_mutex_unlock(&d->mu);
 		look_and_note(d, 0);
-		if (ls_sys->mono_ns() > next)
-			next = ls_sys->mono_ns(); /* slow: no catching up */
+		last = ls_sys->mono_ns(); /* slow: no catching up */
 	}
 }
 
@@ -787,6 +786,14 @@ void
 ls_vdb_upkeep_error(struct ls_vdb *d, struct ls_err *out)
 {
 	ls_duty_error(d->duty, out);
+}
+
+void
+ls_vdb_known(struct ls_vdb *d, uint64_t mono_ns)
+{
+	(void)pthread_mutex_lock(&d->mu);
+	d->ok_ns = LS_MAX(d->ok_ns, mono_ns);
+	(void)pthread_mutex_unlock(&d->mu);
 }
 
 int64_t

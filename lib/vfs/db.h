@@ -45,6 +45,8 @@ struct ls_vfiles *ls_vdb_files(struct ls_vdb *d);
 void ls_vdb_upkeep_error(struct ls_vdb *d, struct ls_err *out);
 /* Time since the newest state was last known to be the newest; -1: never. */
 int64_t ls_vdb_lag_ns(struct ls_vdb *d);
+/* What is stored here was the newest at that time: a push said so. */
+void ls_vdb_known(struct ls_vdb *d, uint64_t mono_ns);
 /* The last error of the poller, "" when the last poll went well. */
 void ls_vdb_last_error(struct ls_vdb *d, struct ls_err *out);
 

@@ -462,11 +462,11 @@ ask_hook(struct ls_own *w, struct ls_err *e)
 	struct ls_call c = { NULL, ls_sys->mono_ns() + HOOK_SECONDS * LS_SEC };
 	enum ls_rc rc;
 
-	if (w->hooks.may_write == NULL)
-		return LS_OK;
+	if (w->hooks.may_write == NULL || atomic_load(&w->allowed))
+		return LS_OK; /* without waiting for a push under way */
 	(void)pthread_mutex_lock(&w->push);
-	rc = w->allowed ? LS_OK : w->hooks.may_write(w->hooks.arg, &c, e);
-	w->allowed = rc == LS_OK;
+	rc = w->hooks.may_write(w->hooks.arg, &c, e);
+	atomic_store(&w->allowed, rc == LS_OK);
 	(void)pthread_mutex_unlock(&w->push);
 	return rc;
 }
@@ -740,7 +740,7 @@ ls_own_forgive(struct ls_own *w, struct ls_err *e)
 	w->failed = (struct ls_err){ 0 };
 	w->problem = (struct ls_err){ 0 };
 	w->failing_ns = 0;
-	w->allowed = false;
+	atomic_store(&w->allowed, false);
 	if (failed)
 		w->synced = false;
 	ls_vdb_unlock(w->d);

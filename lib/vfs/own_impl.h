@@ -23,6 +23,7 @@ struct ls_own {
 	uint64_t max_bytes, max_age_ns;
 	int64_t l0_retention_ns;
 	struct ls_cancel cancel;
+	_Atomic bool allowed; /* the hook was asked */
 	pthread_mutex_t push; /* one push at a time; before the version lock */
 	/* Under push: */
 	struct ls_uploader *u;
@@ -33,7 +34,6 @@ struct ls_own {
 	struct ls_jbase jbase; /* that the buffer's file names */
 	uint64_t interval_ns;
 	const void *writer;
-	bool allowed; /* the hook was asked */
 	struct ls_rec *first, *last;
 	struct ls_ver *prepared; /* newest with the prepared one on top, ... */
 	uint64_t prepared_seq;	 /* which is this one */

@@ -613,6 +613,7 @@ push_one(struct ls_own *w, uint64_t seq, bool *none, const struct ls_call *c,
 {
 	struct job b = { 0 };
 	struct ls_ver *v = NULL;
+	uint64_t began = ls_sys->mono_ns();
 	enum ls_rc rc;
 
 	ls_vdb_lock(w->d);
@@ -628,6 +629,8 @@ push_one(struct ls_own *w, uint64_t seq, bool *none, const struct ls_call *c,
 	ls_vdb_lock(w->d);
 	rc = note_stored(w, &b, v, e);
 	ls_vdb_unlock(w->d);
+	if (rc == LS_OK)
+		ls_vdb_known(w->d, began);
 	if (rc == LS_OK && w->hooks.pushed != NULL)
 		w->hooks.pushed(w->hooks.arg, w->u, b.txid, c);
 out:
