@@ -251,6 +251,21 @@ refuse_unlocked(
 	    "%s: not with this VFS, whose database changes", name);
 }
 
+/* SQLite would give a second connection of this label the first one's file,
+ * whatever replica or time it asks for. */
+static enum ls_rc
+refuse_shared(
+    struct ls_vfs_opts *o, const char *name, const char *v, struct ls_err *e)
+{
+	(void)o;
+	if (strcasecmp(v, "shared") != 0)
+		return LS_OK;
+	return ls_err_set(e, LS_EINVALID,
+	    "%s=shared: not with this VFS, whose connections share a cache of "
+	    "their own",
+	    name);
+}
+
 static enum ls_rc
 pass(struct ls_vfs_opts *o, const char *name, const char *v, struct ls_err *e)
 {
@@ -279,7 +294,7 @@ static const struct {
 	{ "nolock", refuse_unlocked },
 	{ "vfs", pass },
 	{ "mode", pass },
-	{ "cache", pass },
+	{ "cache", refuse_shared },
 	{ "psow", pass },
 	{ "modeof", pass },
 };

@@ -298,7 +298,7 @@ ls_own_set_aside(struct ls_own *w, const struct ls_err *why)
 void
 ls_own_lost(struct ls_own *w, const struct ls_err *why)
 {
-	struct ls_ver *stored = ls_vdb_stored(w->d);
+	struct ls_ver *stored = ls_vdb_stored(w->d), *other;
 
 	w->failed = *why;
 	ls_own_set_aside(w, why);
@@ -310,6 +310,13 @@ ls_own_lost(struct ls_own *w, const struct ls_err *why)
 		ls_own_drop(w, w->first, UINT64_MAX);
 	w->sealed = 0;
 	forget_prepared(w);
+	/* Not what was shown here before: another history. */
+	if (ls_ver_copy(stored, &other, NULL) == LS_OK) {
+		other->epoch++;
+		other->content = ls_vdb_content(w->d);
+		ls_ver_unref(stored);
+		stored = other;
+	}
 	ls_vdb_swap(w->d, stored, stored);
 	ls_ver_unref(stored);
 }

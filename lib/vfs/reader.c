@@ -11,7 +11,11 @@
  *     did in its cache. What is stored keeps a counter of its own (write.c).
  *     Bytes 92..95 are set alike and 28..31 to the size, or SQLite would take
  *     the size from the file. Bytes 18 and 19 say rollback journal: there is no
- *     -wal and no -shm. (test: change_counter_follows_the_state)
+ *     -wal and no -shm. The schema that SQLite has parsed lives as long as the
+ *     cookie in bytes 40..43 is the same; another history may have given it to
+ *     another schema, so after a change of history all cookies are shown raised
+ *     by a step. (test: change_counter_follows_the_state,
+ *     cookie_follows_the_history of replaced_history)
  * (3) A SCAN IS RECOGNISED by reads that go up in small steps, a few strays
  *     apart (the interior pages of the tree). The window read
  *     ahead then doubles up to a quarter of the cache, in blocks of an eighth
@@ -45,6 +49,7 @@ enum {
 	STRAYS = 3,
 	WINDOW_FIRST = 32,
 	WINDOW_BYTES = 16 << 20,
+	COOKIE_STEP = 0x01000001,
 };
 
 enum ls_rc
@@ -139,6 +144,9 @@ ls_reader_begin(struct ls_reader *r, struct ls_err *e)
 	r->pinned = true;
 	r->ahead = 0;
 	if (r->seen != r->pin.v->content) { /* (2) */
+		if (r->epoch != r->pin.v->epoch && r->counter > 0)
+			r->raised += COOKIE_STEP;
+		r->epoch = r->pin.v->epoch;
 		r->seen = r->pin.v->content;
 		r->counter++;
 	}
@@ -323,6 +331,12 @@ ls_reader_counter(const struct ls_reader *r)
 	return r->counter;
 }
 
+uint32_t
+ls_reader_raised(const struct ls_reader *r)
+{
+	return r->raised;
+}
+
 /* (2) */
 void
 ls_reader_show_header(
@@ -331,6 +345,7 @@ ls_reader_show_header(
 	page[18] = page[19] = 1;
 	ls_put_be32(page + 24, r->counter);
 	ls_put_be32(page + 28, v->commit);
+	ls_put_be32(page + 40, ls_be32(page + 40) + r->raised);
 	ls_put_be32(page + 92, r->counter);
 }
 

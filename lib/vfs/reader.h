@@ -41,6 +41,8 @@ enum ls_rc ls_reader_state(
 
 /* What SQLite is shown as the change counter now. */
 uint32_t ls_reader_counter(const struct ls_reader *r);
+/* By how much schema cookies are shown higher than they are. */
+uint32_t ls_reader_raised(const struct ls_reader *r);
 
 /* ---- writing (write.c) ----------------------------------------------------*/
 

@@ -33,6 +33,8 @@ struct ls_reader {
 	 * which content. */
 	uint32_t counter;
 	uint64_t seen;
+	/* Of which history, and what its schema cookies are shown raised by. */
+	uint32_t epoch, raised;
 	/* reader.c (3), (4) */
 	uint32_t last, run, strays, ahead, window, misses;
 	/* Writing. */

@@ -146,7 +146,11 @@ io_commit(struct file *self)
 	struct ls_err e = { 0 };
 	enum ls_rc rc = ls_reader_commit(self->r, &e);
 
-	return write_code("commit", rc, &e, SQLITE_IOERR_WRITE);
+	if (rc == LS_OK)
+		return SQLITE_OK;
+	/* Nothing but an I/O error makes SQLite drop the pages that it has
+	 * in its cache at this point. */
+	return ls_sql_code("commit", rc, &e, SQLITE_IOERR_WRITE);
 }
 
 static int

@@ -8,16 +8,18 @@
  *     end of both. A commit has changed the change counter of page 1; a
  *     rollback has written the page back as it was shown, or never written it.
  *     Only in exclusive locking mode may a commit leave page 1 alone: then
- *     everything counts as a commit, and one too many is undone when pages are
- *     written again. (test: rollback_prepares_nothing)
+ *     what differs from the state beneath counts as a commit, and one too many
+ *     is undone when pages are written again.
+ *     (test: rollback_prepares_nothing, test_write.py test_exclusive_mode)
  * (3) THE SIZE OF THE DATABASE IS IN PAGE 1 when it is synced: SQLite truncates
  *     the file after phase one. (test: test_write.py vacuum)
  * (4) NOTHING INCOMPLETE IS COMMITTED: a page that came into being and was
  *     never written (a free one) is committed as zeros.
  *     (test: free_pages_are_zeros)
  * (5) THE STORED PAGE 1 IS HONEST: its change counter goes up by one a commit,
- *     whatever this connection was shown, and the bytes that say WAL or not
- *     stay what they were, since here they are made up.
+ *     whatever this connection was shown, the schema cookie is what it is
+ *     without the step that was shown, and the bytes that say WAL or not stay
+ *     what they were, since here they are made up.
  *     (test: stored_header_is_honest)
  */
 #include "vfs/reader_impl.h"
@@ -267,6 +269,7 @@ struct page1 { /* of the state beneath, as it is stored */
 struct source {
 	struct ls_dirty *dirty;
 	struct page1 was;
+	uint32_t raised;
 	uint8_t *copy;
 };
 
@@ -282,6 +285,7 @@ give_page(void *arg, uint32_t pgno, const uint8_t **page, struct ls_err *e)
 	memcpy(s->copy, *page, ls_dirty_page_size(s->dirty));
 	memcpy(s->copy + 18, s->was.mode, 2);
 	ls_put_be32(s->copy + 24, s->was.counter + 1);
+	ls_put_be32(s->copy + 40, ls_be32(s->copy + 40) - s->raised);
 	ls_put_be32(s->copy + 92, s->was.counter + 1);
 	*page = s->copy;
 	return LS_OK;
@@ -300,10 +304,44 @@ read_page1(struct ls_reader *r, struct page1 *was, struct ls_err *e)
 	if (was->known && rc == LS_OK) {
 		memcpy(was->mode, r->page + 18, 2);
 		was->counter = ls_be32(r->page + 24);
+		ls_reader_show_header(r, r->page, v);
 		if (!ls_dirty_has(r->w.dirty, 1))
 			rc = ls_dirty_put(r->w.dirty, 1, r->page, e);
 	}
 	ls_ver_unref(v);
+	return rc;
+}
+
+/* Is page pgno another than in the state beneath? */
+static enum ls_rc
+page_differs(struct ls_reader *r, uint32_t pgno, bool *yes, struct ls_err *e)
+{
+	struct ls_ver *v = ls_ver_ref(r->pin.v);
+	const uint8_t *p;
+	enum ls_rc rc = ls_reader_page(r, &v, pgno, e);
+
+	if (rc == LS_OK && pgno == 1)
+		ls_reader_show_header(r, r->page, v);
+	if (rc == LS_OK &&
+	    (rc = ls_dirty_get(r->w.dirty, pgno, &p, e)) == LS_OK)
+		*yes = memcmp(p, r->page, v->page_size) != 0;
+	ls_ver_unref(v);
+	return rc;
+}
+
+static enum ls_rc
+differs(struct ls_reader *r, bool *yes, struct ls_err *e)
+{
+	uint32_t *pgno = NULL, n = 0;
+	enum ls_rc rc = LS_OK;
+
+	*yes = r->w.size != r->pin.v->commit;
+	if (!*yes)
+		rc = ls_dirty_list(
+		    r->w.dirty, r->pin.v->commit, 0, &pgno, &n, e);
+	for (uint32_t i = 0; rc == LS_OK && !*yes && i < n; i++)
+		rc = page_differs(r, pgno[i], yes, e);
+	ls_free(pgno);
 	return rc;
 }
 
@@ -314,15 +352,13 @@ is_commit(struct ls_reader *r, bool *yes, struct ls_err *e)
 	const uint8_t *p;
 	enum ls_rc rc;
 
-	if (!ls_dirty_has(r->w.dirty, 1)) {
-		*yes = !r->w.first && ls_dirty_count(r->w.dirty) > 0;
-		return LS_OK;
+	*yes = false;
+	if (ls_dirty_has(r->w.dirty, 1)) {
+		if ((rc = ls_dirty_get(r->w.dirty, 1, &p, e)) != LS_OK)
+			return rc;
+		*yes = r->pin.v->commit == 0 || ls_be32(p + 24) != r->counter;
 	}
-	if ((rc = ls_dirty_get(r->w.dirty, 1, &p, e)) != LS_OK)
-		return rc;
-	*yes = r->pin.v->commit == 0 || !r->w.first ||
-	       ls_be32(p + 24) != r->counter;
-	return LS_OK;
+	return *yes || r->w.first ? LS_OK : differs(r, yes, e);
 }
 
 /* (3), and what cannot be: another page size, WAL mode. */
@@ -376,7 +412,7 @@ fill_holes(struct ls_reader *r, uint32_t commit, struct ls_err *e)
 enum ls_rc
 ls_reader_prepare(struct ls_reader *r, const char *super, struct ls_err *e)
 {
-	struct source s = { .dirty = r->w.dirty };
+	struct source s = { .dirty = r->w.dirty, .raised = r->raised };
 	struct ls_own_txn t = { .super = super, .page = give_page, .arg = &s };
 	bool yes;
 	enum ls_rc rc = ls_reader_check(r, e);

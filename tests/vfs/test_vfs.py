@@ -343,6 +343,7 @@ class Guest(VfsCase):
                 ("&poll=7", "poll"), ("&cache_size=x", "cache_size"),
                 # Asks for the size before anybody can say why.
                 ("&immutable=1", "unable to open database file"),
+                ("&cache=shared", "cache=shared"),
                 ("&time=soon", "soon"), ("&txid=zz", "zz"),
                 ("&txid=1&time=now", "txid")):
             r = subprocess.run([sys.executable, "-c", prog,

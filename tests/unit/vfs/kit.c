@@ -93,6 +93,8 @@ check_page(struct ls_reader *r, const uint8_t *want, uint32_t ps, uint32_t p)
 		model[18] = model[19] = 1;
 		ls_put_be32(model + 24, ls_reader_counter(r));
 		ls_put_be32(model + 28, v->commit);
+		ls_put_be32(
+		    model + 40, ls_be32(model + 40) + ls_reader_raised(r));
 		ls_put_be32(model + 92, ls_reader_counter(r));
 		ls_ver_unref(v);
 	}

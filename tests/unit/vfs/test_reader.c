@@ -392,6 +392,7 @@ TEST(replaced_history)
 	kit_later();
 	kit_see(r, &y, 5);
 	CHECK(ls_reader_counter(r) != before);
+	CHECK(ls_reader_raised(r) != 0); /* cookie_follows_the_history */
 	ls_reader_close(r);
 	fx_close(&x);
 	fx_close(&y);

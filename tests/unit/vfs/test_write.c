@@ -478,7 +478,9 @@ TEST(loser_is_told_and_keeps_its_buffer)
 	CHECK(strstr(e.msg, "0000000000000002") != NULL);
 	CHECK(strstr(e.hint, "buf.conflict-") != NULL);
 	CHECK(kept_aside());
+	CHECK_EQ(ls_reader_raised(r), 0);
 	see(r, 5, 'a');
+	CHECK(ls_reader_raised(r) != 0); /* cookie_follows_the_history */
 	CHECK_RC(try_txn(r, 5, 'c', &e), LS_EFENCED);
 	CHECK(strstr(e.msg, "0000000000000002") != NULL);
 	s = writer(); /* another connection does not change that */
@@ -491,6 +493,7 @@ TEST(loser_is_told_and_keeps_its_buffer)
 	CHECK_EQ(push(r), 2);
 	see(r, 5, 'd');
 	ls_reader_close(r);
+	CHECK_EQ(stored_byte(40), 'd' - 1); /* less what was shown more */
 	fx_close(&x);
 }
 
