@@ -49,6 +49,14 @@ same_history(const struct ls_ver *a, const struct ls_ver *b)
 	       (a->lineage == 0 || b->lineage == 0 || a->lineage == b->lineage);
 }
 
+/* Where no lineage tells: n, of the same TXID, was made after v. */
+static bool
+younger(const struct ls_ver *n, const struct ls_ver *v)
+{
+	return n->timestamp_ms > v->timestamp_ms &&
+	       n->tip.level != LS_SNAPSHOT_LEVEL;
+}
+
 /* The TXID is inside a merged file by now. What has not changed since it is
  * still the same in the newest state; the rest may be there or not. */
 static enum ls_rc
@@ -111,7 +119,7 @@ replan_locked(struct ls_vdb *d, const struct ls_ver *v, struct ls_ver **out,
 	rc = ls_vdb_load(d, &t, NULL, &n, &empty, c, e);
 	if (rc == LS_ENOTFOUND || rc == LS_EGAP) {
 		rc = rescue(d, v, &n, c, e);
-	} else if (rc == LS_OK && !same_history(n, v)) {
+	} else if (rc == LS_OK && (!same_history(n, v) || younger(n, v))) {
 		rc = ls_err_set(
 		    e, LS_ENOTFOUND, "the replica holds another history now");
 	} else if (rc == LS_OK) {

@@ -482,6 +482,13 @@ ls_ver_check(const struct ls_ver *v, struct ls_err *e)
 	return LS_OK;
 }
 
+bool
+ls_ver_predates(const struct ls_vfile *f, const struct ls_ver *v)
+{
+	return f->h.timestamp_ms <= v->timestamp_ms ||
+	       (f->f.level == LS_SNAPSHOT_LEVEL && f->h.max_txid == v->txid);
+}
+
 enum ls_rc
 ls_ver_rescue(struct ls_ver *v, const struct ls_ver *newer, struct ls_err *e)
 {
@@ -491,7 +498,8 @@ ls_ver_rescue(struct ls_ver *v, const struct ls_ver *newer, struct ls_err *e)
 	for (uint32_t p = 1; p <= v->commit && p != 0; p++) {
 		if (!ls_ver_find(v, p, &was) || !ls_ver_find(newer, p, &is) ||
 		    is.file == was.file || was.file->local != NULL ||
-		    is.file->local != NULL || is.file->h.max_txid > v->txid)
+		    is.file->local != NULL || is.file->h.max_txid > v->txid ||
+		    !ls_ver_predates(is.file, v))
 			continue;
 		if ((rc = point_ref(v, p, is, e)) != LS_OK)
 			return rc;

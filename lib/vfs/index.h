@@ -110,6 +110,10 @@ enum ls_rc ls_ver_apply(struct ls_ver *v, struct ls_vfile *file,
     const struct ls_ltx_index *idx, struct ls_err *e) LS_MUST_CHECK;
 /* LS_ECORRUPT names a page that no file has. */
 enum ls_rc ls_ver_check(const struct ls_ver *v, struct ls_err *e) LS_MUST_CHECK;
+/* A file that was merged or copied out of v's is no younger than v; one of a
+ * history that was begun anew, under the same TXIDs, is. A snapshot of v's own
+ * TXID may be taken later. */
+bool ls_ver_predates(const struct ls_vfile *f, const struct ls_ver *v);
 /* Take from `newer` where pages lie whose newest content at v->txid is the same
  * there: those whose file ends at or before it. v is unpublished. */
 enum ls_rc ls_ver_rescue(struct ls_ver *v, const struct ls_ver *newer,
