@@ -659,7 +659,14 @@ ls_own_prepare(
 	else
 		rec_free(w, r);
 	ls_vdb_unlock(w->d);
-	return rc == LS_OK && now ? push_now(w, t->seq, e) : rc;
+	t->unsure = t->unsure && now;
+	return rc == LS_OK && now && !t->unsure ? push_now(w, t->seq, e) : rc;
+}
+
+enum ls_rc
+ls_own_store(struct ls_own *w, uint64_t seq, struct ls_err *e)
+{
+	return push_now(w, seq, e);
 }
 
 enum ls_rc

@@ -39,6 +39,9 @@ struct ls_own_txn {
 	const char *super; /* name of the super-journal, or NULL */
 	ls_jpage *page;
 	void *arg;
+	/* It may be a rollback: nothing goes to the store. Out: the store is
+	 * to be asked before the commit (ls_own_store). */
+	bool unsure;
 	uint64_t seq; /* out: its number */
 };
 /* Phase one. Into the buffer; with interval 0 into the store. On an error
@@ -46,6 +49,9 @@ struct ls_own_txn {
  * written until it is. */
 enum ls_rc ls_own_prepare(struct ls_own *w, const void *who,
     struct ls_own_txn *t, struct ls_err *e) LS_MUST_CHECK;
+/* It was no rollback: into the store, or (as of prepare) taken back. */
+enum ls_rc ls_own_store(
+    struct ls_own *w, uint64_t seq, struct ls_err *e) LS_MUST_CHECK;
 /* fsync of the buffer. */
 enum ls_rc ls_own_flush(struct ls_own *w, struct ls_err *e) LS_MUST_CHECK;
 /* Phase two: everybody sees it. *out: the state with just this on top, a

@@ -15,6 +15,7 @@ struct ls_writing {
 	struct ls_dirty *dirty; /* NULL: nothing was written */
 	uint32_t size;		/* of the file, in pages */
 	uint32_t low;		/* the smallest that it was */
+	bool unsure;		/* and the store has yet to be asked */
 	uint32_t counter;	/* that SQLite wrote */
 	bool wal;		/* and that this is a database in WAL mode */
 };

@@ -8,8 +8,9 @@
  *     end of both. A commit has changed the change counter of page 1; a
  *     rollback has written the page back as it was shown, or never written it.
  *     Only in exclusive locking mode may a commit leave page 1 alone: then
- *     what differs from the state beneath counts as a commit, and one too many
- *     is undone when pages are written again.
+ *     what differs from the state beneath (free pages are not written back)
+ *     counts as a commit, one too many is undone when pages are written again,
+ *     and the store is asked in phase two only.
  *     (test: rollback_prepares_nothing, test_write.py test_exclusive_mode)
  * (3) THE SIZE OF THE DATABASE IS IN PAGE 1 when it is synced: SQLite truncates
  *     the file after phase one. (test: test_write.py vacuum)
@@ -347,18 +348,21 @@ differs(struct ls_reader *r, bool *yes, struct ls_err *e)
 
 /* (2) */
 static enum ls_rc
-is_commit(struct ls_reader *r, bool *yes, struct ls_err *e)
+is_commit(struct ls_reader *r, bool *yes, bool *unsure, struct ls_err *e)
 {
 	const uint8_t *p;
 	enum ls_rc rc;
 
-	*yes = false;
+	*yes = *unsure = false;
 	if (ls_dirty_has(r->w.dirty, 1)) {
 		if ((rc = ls_dirty_get(r->w.dirty, 1, &p, e)) != LS_OK)
 			return rc;
 		*yes = r->pin.v->commit == 0 || ls_be32(p + 24) != r->counter;
 	}
-	return *yes || r->w.first ? LS_OK : differs(r, yes, e);
+	if (*yes || r->w.first)
+		return LS_OK;
+	*unsure = true;
+	return differs(r, yes, e);
 }
 
 /* (3), and what cannot be: another page size, WAL mode. */
@@ -419,7 +423,7 @@ ls_reader_prepare(struct ls_reader *r, const char *super, struct ls_err *e)
 
 	if (rc != LS_OK || !r->w.on || r->w.dirty == NULL || r->w.prepared)
 		return rc;
-	if ((rc = is_commit(r, &yes, e)) != LS_OK || !yes ||
+	if ((rc = is_commit(r, &yes, &t.unsure, e)) != LS_OK || !yes ||
 	    (rc = commit_size(r, &t.commit, e)) != LS_OK ||
 	    (rc = read_page1(r, &s.was, e)) != LS_OK ||
 	    (rc = fill_holes(r, t.commit, e)) != LS_OK)
@@ -434,6 +438,7 @@ ls_reader_prepare(struct ls_reader *r, const char *super, struct ls_err *e)
 	ls_free(s.copy);
 	r->w.prepared = rc == LS_OK;
 	r->w.seq = t.seq;
+	r->w.unsure = t.unsure;
 	return rc;
 }
 
@@ -462,9 +467,16 @@ ls_reader_commit(struct ls_reader *r, struct ls_err *e)
 	if (!r->w.prepared)
 		return LS_OK;
 	r->w.prepared = false;
-	rc = ls_own_commit(ls_vdb_own(r->d), r->w.seq, &v, e);
-	if (rc != LS_OK)
+	if (!r->w.unsure ||
+	    (rc = ls_own_store(ls_vdb_own(r->d), r->w.seq, e)) == LS_OK)
+		rc = ls_own_commit(ls_vdb_own(r->d), r->w.seq, &v, e);
+	if (rc != LS_OK) { /* SQLite may keep the lock */
+		ls_dirty_free(r->w.dirty);
+		r->w = (struct ls_writing){ .on = true,
+			.size = r->pin.v->commit,
+			.low = r->pin.v->commit };
 		return rc;
+	}
 	ls_pin_end(r->d, &r->pin);
 	ls_pin_begin(r->d, &r->pin, v);
 	/* SQLite must not go on with its own copy of a page 1 that says WAL. */

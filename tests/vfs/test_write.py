@@ -115,6 +115,7 @@ class Writing(VfsCase):
         self.filled(c)
         c.execute("UPDATE t SET b=1 WHERE id=1")
         c.execute("PRAGMA cache_size=5")
+        c.execute("DELETE FROM t WHERE id>150")  # free pages
         at = txid(c)
         for _ in range(2):
             c.execute("BEGIN")
