@@ -8,6 +8,7 @@ import sqlite3
 import subprocess
 import sys
 import threading
+import time
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
@@ -262,6 +263,23 @@ class Guest(VfsCase):
         d.sync()
         d.stop()
         c.close()
+
+    def test_the_shortest_poll_counts(self):
+        """Also beside a connection whose wait is a long one already."""
+        self.simple()
+        slow = self.vfs(poll="1h")
+        time.sleep(0.3)
+        fast = self.vfs(poll="50ms")
+        c = connect(self.db)
+        c.execute("INSERT INTO t VALUES(2)")
+        d = self.daemon({self.db: self.url}).start()
+        d.sync()
+        d.stop()
+        c.close()
+        for each in (fast, slow):
+            wait_until(lambda: each.execute("SELECT max(x) FROM t"
+                                            ).fetchone() == (2,),
+                       20, "the new row", 0.05)
 
     def test_exports_one_symbol_and_needs_no_sqlite(self):
         out = subprocess.run(["nm", "-D", "--defined-only", EXTENSION],

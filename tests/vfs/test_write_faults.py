@@ -6,6 +6,7 @@ import os
 import sqlite3
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
@@ -204,6 +205,24 @@ class Store(Faults):
                                    ).fetchone(), (0,))
         self.whole(c)
         self.delivered(self.direct, self.s3.env())
+
+    def test_slow_store(self):
+        """Nothing waits for an upload but who asks for it; and the lag is
+        that of the last one."""
+        url = self.place()
+        c = self.writer(url, sync_interval="20ms", poll="1h")
+        pragma(c, "sync")
+        self.proxy.rules.append(Rule("PUT", r"\.ltx", delay=2))
+        slowest, end = 0, time.monotonic() + 6
+        while time.monotonic() < end:
+            began = time.monotonic()
+            self.insert(c)
+            slowest = max(slowest, time.monotonic() - began)
+            time.sleep(0.02)
+        self.assertLess(slowest, 1.5)
+        self.assertLess(int(stats(c)["lag_ms"]), 5500)
+        self.proxy.rules.clear()
+        self.settled(c)
 
     def test_credentials_expired(self):
         url = self.place()

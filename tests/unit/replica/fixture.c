@@ -142,7 +142,7 @@ fx_file(struct fx *x, uint64_t min, uint64_t max, struct ls_buf *out)
 		.commit = s->commit,
 		.min_txid = min,
 		.max_txid = max,
-		.timestamp_ms = FX_T0 + (int64_t)max * 1000,
+		.timestamp_ms = FX_T0 + x->later_ms + (int64_t)max * 1000,
 		.wal_offset = 32,
 		.node_id = x->lineage,
 		.has_db_checksum = x->db_checksum };
@@ -166,7 +166,8 @@ fx_put(struct fx *x, int level, uint64_t min, uint64_t max)
 	struct ls_err e = { 0 };
 	struct ls_buf b = LS_BUF_INIT(64 << 20);
 	char key[LS_KEY_MAX];
-	struct ls_put o = { .timestamp_ms = FX_T0 + (int64_t)max * 1000 };
+	struct ls_put o = { .timestamp_ms =
+				FX_T0 + x->later_ms + (int64_t)max * 1000 };
 
 	fx_file(x, min, max, &b);
 	ls_ltx_key(ls_store_layout(x->st), level, min, max, key);

@@ -20,6 +20,7 @@ struct fx {
 	struct ls_replica *r;
 	uint32_t page_size;
 	uint64_t lineage;
+	int64_t later_ms; /* than FX_T0 */
 	bool db_checksum;
 	/* Files of more than one TXID are zstd, with a dictionary, without one,
 	 * or LZ4, in turns. */

@@ -398,6 +398,42 @@ TEST(replaced_history)
 	fx_close(&y);
 }
 
+/* Begun anew under the same TXIDs, further by now, and without a lineage. */
+TEST(another_history_finishes_no_transaction)
+{
+	struct fx x, y;
+	struct ls_reader *r;
+	struct ls_err e = { 0 };
+	uint8_t got[4096];
+	unsigned failed = 0;
+
+	test_seed(15);
+	fx_open(&x, 4096);
+	x.lineage = 0;
+	commits(&x, 5);
+	r = kit_open(NULL, 0);
+	CHECK_OK(ls_reader_begin(r, &e));
+	CHECK_OK(ls_remove_tree(T("rep"), &e));
+	fx_open(&y, 4096);
+	y.lineage = 0;
+	y.later_ms = 60000;
+	commits(&y, 9);
+	for (uint32_t p = 2; p <= x.s[5].commit; p++)
+		if (ls_reader_read(
+			r, got, 4096, (uint64_t)(p - 1) * 4096, &e) != LS_OK)
+			failed++;
+		else
+			CHECK(memcmp(got, x.s[5].pages + (size_t)(p - 1) * 4096,
+				  4096) == 0);
+	CHECK(failed > 0);
+	ls_reader_end(r);
+	kit_later();
+	kit_see(r, &y, 9);
+	ls_reader_close(r);
+	fx_close(&x);
+	fx_close(&y);
+}
+
 TEST(foreign_files_are_left_out)
 {
 	struct fx x;
