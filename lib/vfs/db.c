@@ -201,13 +201,18 @@ ls_vdb_close(struct ls_vdb *d)
 		return;
 	ls_registry_lock();
 	if ((last = --d->link.refs == 0))
-		ls_registry_remove(&d->link);
+		d->link.closing = true;
 	ls_registry_unlock();
 	if (!last)
 		return;
 	if (d->own != NULL)
 		ls_own_finish(d->own);
 	stop_all(d);
+	ls_own_free(d->own); /* and the lock of the buffer */
+	d->own = NULL;
+	ls_registry_lock();
+	ls_registry_remove(&d->link);
+	ls_registry_unlock();
 	vdb_free(d);
 	ls_registry_trim();
 }

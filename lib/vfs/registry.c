@@ -27,12 +27,14 @@ static struct disk_link {
 } * disks;
 static struct ls_scratch *scratch;
 static _Atomic unsigned generation = 1;
+static pthread_cond_t gone = PTHREAD_COND_INITIALIZER;
 static pthread_once_t once = PTHREAD_ONCE_INIT;
 
 static void
 in_child(void)
 {
 	(void)pthread_mutex_init(&mu, NULL);
+	(void)pthread_cond_init(&gone, NULL);
 	list = NULL;
 	net = NULL;
 	disks = NULL;
@@ -84,13 +86,23 @@ ls_registry_key(const struct ls_vfs_opts *o)
 	    var("AWS_PROFILE"));
 }
 
-struct ls_vdb_link *
-ls_registry_find(const char *key)
+static struct ls_vdb_link *
+find(const char *key)
 {
 	struct ls_vdb_link *l = list;
 
 	while (l != NULL && strcmp(l->key, key) != 0)
 		l = l->next;
+	return l;
+}
+
+struct ls_vdb_link *
+ls_registry_find(const char *key)
+{
+	struct ls_vdb_link *l;
+
+	while ((l = find(key)) != NULL && l->closing)
+		(void)pthread_cond_wait(&gone, &mu);
 	return l;
 }
 
@@ -109,6 +121,7 @@ ls_registry_remove(struct ls_vdb_link *l)
 	while (*p != l)
 		p = &(*p)->next;
 	*p = l->next;
+	(void)pthread_cond_broadcast(&gone);
 }
 
 enum ls_rc

@@ -11,6 +11,7 @@ struct ls_vdb_link {
 	struct ls_vdb_link *next;
 	char *key; /* heap, its owner's */
 	unsigned refs;
+	bool closing; /* still storing what was committed; nobody joins it */
 };
 
 /* Counts forks: what was opened under another number belongs to the parent. */
@@ -20,6 +21,8 @@ void ls_registry_unlock(void);
 /* What tells one shared state from another; gives a heap string. */
 char *ls_registry_key(const struct ls_vfs_opts *o);
 /* The rest with the lock. */
+/* Waits for the end of one that is closing, so that a connection sees what
+ * another one of the process committed. */
 struct ls_vdb_link *ls_registry_find(const char *key);
 void ls_registry_add(struct ls_vdb_link *l);
 void ls_registry_remove(struct ls_vdb_link *l);

@@ -6,6 +6,7 @@ import os
 import sqlite3
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -221,6 +222,24 @@ class Store(Faults):
             time.sleep(0.02)
         self.assertLess(slowest, 1.5)
         self.assertLess(int(stats(c)["lag_ms"]), 5500)
+        self.proxy.rules.clear()
+        self.settled(c)
+
+    def test_open_beside_the_last_close(self):
+        """A connection sees what another one committed that is closing."""
+        url = self.place()
+        c = self.writer(url, sync_interval="20ms")
+        pragma(c, "sync")
+        self.proxy.rules.append(Rule("PUT", r"\.ltx", delay=1))
+        self.insert(c, 3)
+        self.open.remove(c)
+        closing = threading.Thread(target=c.close)
+        closing.start()
+        time.sleep(0.2)
+        c = self.writer(url, sync_interval="20ms")
+        self.whole(c)
+        closing.join()
+        self.insert(c)
         self.proxy.rules.clear()
         self.settled(c)
 
