@@ -64,6 +64,24 @@ ls_reader_check(const struct ls_reader *r, struct ls_err *e)
 
 /* ---- life -----------------------------------------------------------------*/
 
+/* Follow, and what was asked for beside: a connection that was opened in the
+ * past does that when it returns. */
+static enum ls_rc
+follow(struct ls_reader *r, struct ls_err *e)
+{
+	struct ls_vfs_opts *o = &r->write_opts;
+	enum ls_rc rc =
+	    ls_vdb_follow(r->d, r->poll_ns, o->write || r->may_write, e);
+
+	if (rc == LS_OK && o->hydrate)
+		rc = ls_vdb_hydrate_start(r->d, o->hydrate_path, e);
+	if (rc == LS_OK && o->write)
+		rc = ls_write_enable(r, e);
+	if (rc == LS_OK)
+		o->hydrate = o->write = false;
+	return rc;
+}
+
 static enum ls_rc
 reader_start(struct ls_reader *r, const struct ls_vfs_opts *o, struct ls_err *e)
 {
@@ -75,12 +93,7 @@ reader_start(struct ls_reader *r, const struct ls_vfs_opts *o, struct ls_err *e)
 		if (rc != LS_OK || r->travel != NULL)
 			return rc;
 	}
-	rc = ls_vdb_follow(r->d, r->poll_ns, o->write, e);
-	if (rc == LS_OK && o->hydrate)
-		rc = ls_vdb_hydrate_start(r->d, o->hydrate_path, e);
-	if (rc == LS_OK && o->write)
-		rc = ls_write_enable(r, e);
-	return rc;
+	return follow(r, e);
 }
 
 enum ls_rc
@@ -95,12 +108,17 @@ ls_reader_open(
 	r->generation = ls_registry_generation();
 	r->poll_ns = o->poll_ns;
 	r->write_opts = (struct ls_vfs_opts){ .sync_ns = o->sync_ns,
+		.write = o->write,
+		.hydrate = o->hydrate,
+		.hydrate_path =
+		    o->hydrate_path ? ls_strdup(o->hydrate_path) : NULL,
 		.buffer = o->buffer ? ls_strdup(o->buffer) : NULL,
 		.buffer_bytes = o->buffer_bytes,
 		.buffer_age_ns = o->buffer_age_ns,
 		.lease = o->lease,
 		.keep = o->keep };
-	if (o->buffer != NULL && r->write_opts.buffer == NULL) {
+	if ((o->buffer != NULL && r->write_opts.buffer == NULL) ||
+	    (o->hydrate_path != NULL && r->write_opts.hydrate_path == NULL)) {
 		ls_reader_close(r);
 		return ls_err_nomem(e);
 	}
@@ -437,7 +455,7 @@ travel_to(struct ls_reader *r, const struct ls_target *t, struct ls_err *e)
 static enum ls_rc
 travel_back(struct ls_reader *r, struct ls_err *e)
 {
-	enum ls_rc rc = ls_vdb_follow(r->d, r->poll_ns, r->may_write, e);
+	enum ls_rc rc = follow(r, e);
 
 	if (rc != LS_OK)
 		return rc;

@@ -39,7 +39,8 @@ struct ls_reader {
 	/* reader.c (3), (4) */
 	uint32_t last, run, strays, ahead, window, misses;
 	/* Writing. */
-	struct ls_vfs_opts write_opts; /* url is NULL */
+	/* url is NULL; write and hydrate: to begin once it follows. */
+	struct ls_vfs_opts write_opts;
 	bool may_write;
 	struct ls_writing w;
 };

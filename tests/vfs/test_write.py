@@ -175,6 +175,25 @@ class Writing(VfsCase):
         c.execute("INSERT INTO t(b) VALUES(1)")
         self.stored(c)
 
+    def test_back_from_the_past(self):
+        """What a connection asked for begins when it returns."""
+        c = self.writer()
+        self.filled(c, 3)
+        at = pragma(c, "sync")
+        c.execute("DELETE FROM t WHERE id=1")
+        pragma(c, "sync")
+        c.close()
+        self.open.remove(c)
+        c = self.writer(txid=at, hydrate=1)
+        self.assertEqual(pragma(c, "write_enabled"), "0")
+        self.assertEqual(pragma(c, "hydration_file"), "")
+        self.assertEqual(c.execute("SELECT count(*) FROM t").fetchone(), (3,))
+        pragma(c, "txid", "LATEST")
+        self.assertEqual(pragma(c, "write_enabled"), "1")
+        self.assertNotEqual(pragma(c, "hydration_file"), "")
+        c.execute("INSERT INTO t(b) VALUES(1)")
+        self.stored(c)
+
     def test_no_update_is_lost(self):
         """Threads count up, each with a connection; readers see every state
         whole: both rows are always equal."""
