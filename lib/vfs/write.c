@@ -428,6 +428,8 @@ ls_reader_prepare(struct ls_reader *r, const char *super, struct ls_err *e)
 	    (rc = read_page1(r, &s.was, e)) != LS_OK ||
 	    (rc = fill_holes(r, t.commit, e)) != LS_OK)
 		return rc;
+	/* One of several databases: a commit, whose phase two must not fail. */
+	t.unsure = t.unsure && super == NULL;
 	t.page_size = ls_dirty_page_size(r->w.dirty);
 	if ((s.copy = ls_alloc(t.page_size)) == NULL)
 		return ls_err_nomem(e);
