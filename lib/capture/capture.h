@@ -86,7 +86,8 @@ bool ls_capture_torn(struct ls_capture *c);
 /* Read on the guard connection: recovers a torn wal-index. */
 enum ls_rc ls_capture_recover(
     struct ls_capture *c, struct ls_err *e) LS_MUST_CHECK;
-/* Have database, -wal or -shm been replaced or deleted under us (inodes)?
+/* Have database, -wal, -shm or the local state been replaced or deleted under us
+ * (inodes)?
  * Then close and open again. */
 bool ls_capture_replaced(struct ls_capture *c);
 /* LS_ELOCKED, and who it is, when a process named litestream is connected to

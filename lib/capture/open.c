@@ -6,6 +6,9 @@
  *      older than the one before, never newer. (test: killed_after_the_file)
  *  (3) CLOSING never checkpoints: the frames stay for the application, and the
  *      record proves them next time.
+ *  (4) THE LOCAL STATE CAN BE DELETED under us, too, or another be put in its
+ *      place: what is written there then is in nobody's folder. It is noticed
+ *      by the lock file, and all is opened anew. (test: meta_folder_is_deleted)
  * Not here: proofs (position.c). */
 #include "capture/internal.h"
 
@@ -143,10 +146,34 @@ ls_capture_rival(const char *db_path, struct ls_err *e)
 	    "one daemon replicates a database; stop the other one");
 }
 
+/* (4) Is the lock that we hold not the folder's any more? */
+static bool
+meta_replaced(struct ls_capture *c)
+{
+	char *path = ls_asprintf("%s/lock", c->meta_path);
+	char *files = ls_asprintf("%s/ltx/0", c->meta_path);
+	struct stat ours, there;
+	bool yes = false;
+
+	if (path == NULL || files == NULL)
+		goto out;
+	if (ls_sys->fstat(c->lock_fd, &ours) == 0)
+		yes = ls_sys->stat(path, &there) != 0
+			  ? errno == ENOENT
+			  : ours.st_dev != there.st_dev ||
+				ours.st_ino != there.st_ino;
+	yes = yes || (ls_sys->stat(files, &there) != 0 && errno == ENOENT);
+out:
+	ls_free(path);
+	ls_free(files);
+	return yes;
+}
+
 bool
 ls_capture_replaced(struct ls_capture *c)
 {
-	return !same_inode(c->db_id, inode_of(c->db_path)) ||
+	return meta_replaced(c) ||
+	       !same_inode(c->db_id, inode_of(c->db_path)) ||
 	       !same_inode(c->wal_id, inode_of(c->wal_path)) ||
 	       !same_inode(c->shm_id, inode_of(c->shm_path));
 }
@@ -322,7 +349,8 @@ ls_capture_close(struct ls_capture *c, struct ls_err *e)
 	if (c == NULL)
 		return LS_OK;
 	c->dirty = true; /* the size of the WAL file belongs to the record */
-	rc = ls_capture_save(c, NULL, e);
+	rc = meta_replaced(c) ? LS_OK /* it is not ours to write to */
+			      : ls_capture_save(c, NULL, e);
 	release(c);
 	return rc;
 }

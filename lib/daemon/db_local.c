@@ -509,7 +509,8 @@ look_at_files(struct ls_db *db, struct turn *t, struct ls_err *e)
 		return LS_OK;
 	if (ls_db_snapshot_end(db))
 		return ls_err_set(e, LS_EAGAIN, "%s: replaced", db->conf.path);
-	ls_info("database or its WAL was replaced, settling anew",
+	ls_info("database, its WAL or the local state was replaced, settling "
+		"anew",
 	    LS_ATTRS(LS_S("db", db->name)));
 	if (close_capture(db, false, &ignored) != LS_OK)
 		ls_warn("close of a replaced database",

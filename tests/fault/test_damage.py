@@ -128,6 +128,21 @@ class Damage(Case):
         shutil.rmtree(self.meta)
         self.mends()
 
+    def test_meta_folder_is_deleted(self):
+        """Under the running daemon, whole or in part."""
+        self.d.start()
+        for what in ("", "ltx", "ltx/0", "lock"):
+            with self.subTest(what=what):
+                self.commit()
+                self.d.sync()
+                gone = self.meta / what
+                shutil.rmtree(gone) if gone.is_dir() else gone.unlink()
+                self.commit(3000)
+                self.d.sync()
+                self.assertTrue(self.restores())
+        self.assertEqual(self.d.stop(), 0)
+        self.assertNotIn("level=ERROR", self.d.text())
+
 
 if __name__ == "__main__":
     main()
