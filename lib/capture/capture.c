@@ -16,10 +16,17 @@
  *      design 3.2), and writers go on from there: as many frames are not the
  *      same frames, so their checksum is compared, too. (test:
  *      recovery_found_less)
+ *  (6) NOBODY ELSE WRITES THE DATABASE FILE while we are the only checkpointer.
+ *      Its modification time tells when somebody does all the same (cp over
+ *      it, with all frames backfilled, is what readers then see). Where times
+ *      change without a write that is given up soon. (test:
+ *      integration.overwritten)
  * Not here: when to step (the daemon), checkpoints (checkpoint.c). */
 #include "capture/internal.h"
 
 #include "base/sys.h"
+
+enum { IN_VAIN_MOST = 3 };
 
 void
 ls_due_set(struct ls_capture *c, enum ls_due due, const char *reason)
@@ -237,6 +244,20 @@ gap(struct ls_capture *c, struct ls_err *e)
 	return ls_err_set(e, LS_EAGAIN, "%s: a difference is due", c->db_path);
 }
 
+/* (6) */
+static void
+look_at_file(struct ls_capture *c)
+{
+	int64_t now = ls_mtime_ns(c->db_path);
+
+	if (now < 0 || now == c->db_mtime_ns || c->due != LS_DUE_NONE ||
+	    c->pos.txid == 0 || c->in_vain >= IN_VAIN_MOST)
+		return;
+	c->db_mtime_ns = now;
+	c->in_vain++; /* resync.c takes it back when a page differs */
+	ls_due_set(c, LS_DUE_DIFF, "database file was written past its WAL");
+}
+
 enum ls_rc
 ls_capture_step(struct ls_capture *c, struct ls_captured *out, struct ls_err *e)
 {
@@ -250,6 +271,7 @@ ls_capture_step(struct ls_capture *c, struct ls_captured *out, struct ls_err *e)
 	if (ls_guard_torn(&c->guard))
 		if ((rc = ls_guard_recover(&c->guard, e)) != LS_OK)
 			return rc == LS_EBUSY ? LS_EAGAIN : rc;
+	look_at_file(c);
 	if (c->map_due && c->due == LS_DUE_NONE &&
 	    (rc = ls_map_rebuild(c, e)) != LS_OK)
 		return rc;

@@ -45,6 +45,15 @@ blocked(struct ls_capture *c, struct ls_checkpointed *out)
 	    ls_sys->mono_ns() + LS_MIN(wait, (uint64_t)BLOCKED_MAX_S) * LS_SEC;
 }
 
+static int
+run(struct ls_capture *c, int mode, int *log, int *done)
+{
+	int rc = ls_guard_checkpoint(&c->guard, mode, log, done);
+
+	c->db_mtime_ns = ls_mtime_ns(c->db_path);
+	return rc;
+}
+
 /* ---- phase one -------------------------------------------------------------- */
 
 /* *whole: all that the transaction saw is in the database. */
@@ -66,8 +75,7 @@ phase_one(struct ls_capture *c, struct ls_checkpointed *out, bool *whole,
 		out->log = out->done = 0;
 		goto out;
 	}
-	src = ls_guard_checkpoint(
-	    &c->guard, SQLITE_CHECKPOINT_PASSIVE, &log, &done);
+	src = run(c, SQLITE_CHECKPOINT_PASSIVE, &log, &done);
 	c->may_restart = true;
 	if (log < 0) {
 		rc = ls_sqlite_err(e, c->guard.db, src, "passive checkpoint");
@@ -128,7 +136,7 @@ phase_two(struct ls_capture *c, uint32_t most, struct ls_checkpointed *out,
 	c->guard.shim.write_held_ns = 0;
 	c->guard.shim.arg = &k;
 	c->guard.shim.on_write = capture_tail;
-	src = ls_guard_checkpoint(&c->guard,
+	src = run(c,
 	    out->mode == LS_CKPT_TRUNCATE ? SQLITE_CHECKPOINT_TRUNCATE
 					  : SQLITE_CHECKPOINT_RESTART,
 	    &log, &done);

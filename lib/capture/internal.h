@@ -109,6 +109,10 @@ struct ls_capture {
 	bool may_restart;
 	bool unsummed; /* zero-salt frames lie in the WAL: empty it */
 	atomic_int views;
+	/* Modification time of the database file as we left it: nobody else may
+	 * checkpoint. in_vain: another time, and no page differed. */
+	int64_t db_mtime_ns;
+	unsigned in_vain;
 	/* checkpoints */
 	bool captured_since; /* ... the last checkpoint */
 	uint64_t last_ckpt_ns;

@@ -275,6 +275,7 @@ ls_capture_open(const struct ls_capture_conf *conf, struct ls_capture **out,
 	    (rc = take_guard(c, e)) != LS_OK)
 		goto out;
 	own_like_the_database(c);
+	c->db_mtime_ns = ls_mtime_ns(c->db_path);
 	if ((rc = ls_settle(c, e)) != LS_OK)
 		goto out;
 	c->last_ckpt_ns = ls_sys->mono_ns();
@@ -308,6 +309,16 @@ normalise(struct ls_capture *c)
 	c->pos.sum[1] = c->pos.filed ? wal.sum[1] : 0;
 }
 
+/* Are all captured frames in the database file, and no others in the WAL? */
+static bool
+all_backfilled(struct ls_capture *c)
+{
+	struct ls_wal_index h;
+
+	return ls_guard_header(&c->guard, 10, &h) && ls_at_position(c, &h) &&
+	       ls_guard_backfilled(&c->guard) == h.max_frame;
+}
+
 enum ls_rc
 ls_capture_save(struct ls_capture *c, uint64_t *safe, struct ls_err *e)
 {
@@ -325,10 +336,11 @@ ls_capture_save(struct ls_capture *c, uint64_t *safe, struct ls_err *e)
 		LS_OK)
 		return rc;
 	normalise(c);
+	c->pos.clean = all_backfilled(c);
 	if (ls_sys->fstat(c->wal_fd, &st) != 0)
 		return ls_err_sys(e, errno, "%s", c->wal_path);
 	c->pos.wal_bytes = (uint64_t)st.st_size;
-	c->pos.db_mtime_ns = ls_mtime_ns(c->db_path);
+	c->pos.db_mtime_ns = c->db_mtime_ns;
 	c->pos.db_dev = (uint64_t)c->db_id.dev;
 	c->pos.db_ino = (uint64_t)c->db_id.ino;
 	if ((rc = ls_posrec_store(c->meta_path, &c->pos, e)) != LS_OK)
@@ -359,11 +371,7 @@ ls_capture_close(struct ls_capture *c, struct ls_err *e)
 static bool
 is_clean(struct ls_capture *c, const struct ls_checkpointed *k)
 {
-	struct ls_wal_index h;
-
-	return k->log == k->done && ls_guard_header(&c->guard, 10, &h) &&
-	       ls_at_position(c, &h) &&
-	       ls_guard_backfilled(&c->guard) == h.max_frame;
+	return k->log == k->done && all_backfilled(c);
 }
 
 enum ls_rc

@@ -1,7 +1,7 @@
 /* posfile.c -- the durable position record. See posfile.h.
  *
  * <meta>/litestreamd-position, REC_BYTES long, big-endian:
- *   0 "LSDPOSR1"   8 version u32   12 flags u32 (1 filed, 2 db checksum)
+ *   0 "LSDPOSR1"   8 version u32   12 flags u32 (1 filed, 2 db checksum, 4 clean)
  *  16 txid        24 lineage      32 page_size u32   36 commit u32
  *  40 salt 2*u32  48 frame u32    52 sum 2*u32       60 zero u32
  *  64 wal_bytes   72 db_dev       80 db_ino          88 db_checksum
@@ -27,7 +27,8 @@ enum {
 	REC_VERSION = 2,
 	REC_FILED = 1,
 	REC_DB_CHECKSUM = 2,
-	REC_FLAGS = REC_FILED | REC_DB_CHECKSUM,
+	REC_CLEAN = 4,
+	REC_FLAGS = REC_FILED | REC_DB_CHECKSUM | REC_CLEAN,
 };
 
 static const char magic[] = "LSDPOSR1";
@@ -45,7 +46,8 @@ encode(const struct ls_posrec *r, uint8_t p[static REC_BYTES])
 	memcpy(p, magic, 8);
 	ls_put_be32(p + 8, REC_VERSION);
 	ls_put_be32(p + 12, (r->filed ? REC_FILED : 0u) |
-				(r->has_db_checksum ? REC_DB_CHECKSUM : 0u));
+				(r->has_db_checksum ? REC_DB_CHECKSUM : 0u) |
+				(r->clean ? REC_CLEAN : 0u));
 	ls_put_be64(p + 16, r->txid);
 	ls_put_be64(p + 24, r->lineage);
 	ls_put_be32(p + 32, r->page_size);
@@ -86,6 +88,7 @@ decode(struct ls_span in, struct ls_posrec *r)
 		.frame = ls_be32(p + 48),
 		.sum = { ls_be32(p + 52), ls_be32(p + 56) },
 		.filed = (flags & REC_FILED) != 0,
+		.clean = (flags & REC_CLEAN) != 0,
 		.wal_bytes = ls_be64(p + 64),
 		.db_dev = ls_be64(p + 72),
 		.db_ino = ls_be64(p + 80),

@@ -20,7 +20,8 @@ struct ls_posrec {
 	uint32_t sum[2];
 	/* The frame (N = 0: the header) was in the WAL file when recorded. */
 	bool filed;
-	uint64_t wal_bytes;	 /* size of the -wal file */
+	bool clean;	    /* ... and all N frames were in the database file */
+	uint64_t wal_bytes; /* size of the -wal file */
 	uint64_t db_dev, db_ino; /* of the database file */
 	bool has_db_checksum;
 	uint64_t db_checksum; /* XOR of the page checksums */

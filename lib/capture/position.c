@@ -22,6 +22,9 @@
  *  (4) THE PAGE MAP belongs to a TXID; newer spool files are applied to it. A
  *      checksum in the newest header that the map does not have makes it
  *      invalid. (tests: killed_after_the_file, merged_spool_goes_back)
+ *  (5) THE FRAMES ARE NOT ALL: a file that was written while everything recorded
+ *      was in it and nobody has checkpointed more is another one. (test:
+ *      integration.overwritten)
  * Anything else is a difference, or without a map a whole copy. */
 #include "capture/internal.h"
 
@@ -327,6 +330,7 @@ struct settling {
 	struct ls_posrec rec; /* to be proven */
 	bool by_record;
 	bool replaced; /* another database file than recorded */
+	bool written;  /* (5) */
 };
 
 /* (2). *locked: the write lock is ours and must be given back. */
@@ -357,6 +361,17 @@ stand_firm(
 	    e, LS_EBUSY, "%s: the wal-index does not settle", c->db_path);
 }
 
+/* (5): how far somebody has checkpointed since, the index says. */
+static bool
+written_past(const struct settling *s, const struct ground *g, enum proof how)
+{
+	uint32_t then = how == SAME_GENERATION ? s->rec.frame : 0;
+
+	return s->by_record && how != UNPROVEN && s->rec.clean &&
+	       g->db_mtime_ns >= 0 && g->db_mtime_ns != s->rec.db_mtime_ns &&
+	       g->backfilled <= then;
+}
+
 static enum proof
 prove(struct ls_capture *c, struct settling *s, struct ground *g)
 {
@@ -366,6 +381,8 @@ prove(struct ls_capture *c, struct settling *s, struct ground *g)
 		return UNPROVEN;
 	how = s->by_record ? prove_record(c, g, &s->rec)
 			   : prove_file(c, g, &s->newest, &s->rec);
+	if ((s->written = written_past(s, g, how)))
+		return UNPROVEN;
 	if (how == NEXT_GENERATION) {
 		s->rec.salt[0] = g->salt[0];
 		s->rec.salt[1] = g->salt[1];
@@ -405,8 +422,9 @@ settle_position(struct ls_capture *c, struct settling *s, struct ls_err *e)
 		return rc;
 	if (how == UNPROVEN)
 		ls_due_set(c, LS_DUE_DIFF,
-		    s->replaced ? "database file was replaced"
-				: "wal position cannot be proven");
+		    s->replaced	 ? "database file was replaced"
+		    : s->written ? "database file was written past its WAL"
+				 : "wal position cannot be proven");
 	return ls_capture_flush(c, e);
 }
 

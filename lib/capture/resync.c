@@ -157,6 +157,18 @@ publish(struct ls_capture *c, struct ls_l0 *l0, enum ls_capture_kind kind,
 	return LS_OK;
 }
 
+/* Frames that are simply not captured yet, if the WAL goes on where we are. */
+static uint32_t
+new_frames(const struct ls_capture *c, const struct ls_view *v)
+{
+	uint32_t salt[2];
+
+	ls_wal_index_salts(&v->h, salt);
+	if (salt[0] != c->pos.salt[0] || salt[1] != c->pos.salt[1])
+		return v->h.max_frame;
+	return v->h.max_frame - LS_MIN(c->pos.frame, v->h.max_frame);
+}
+
 /* Publish the pages that differ from the map; an empty map: all of them. */
 static enum ls_rc
 by_list(struct ls_capture *c, struct ls_view *v, struct ls_l0 *l0,
@@ -168,6 +180,8 @@ by_list(struct ls_capture *c, struct ls_view *v, struct ls_l0 *l0,
 
 	rc = compare(c, v, always ? always : 1, &p, e);
 	if (rc == LS_OK && p.n > 0) {
+		if (p.n > 1 + new_frames(c, v)) /* they do not explain it */
+			c->in_vain = 0;
 		l0->v = p.v;
 		l0->n = p.n;
 		l0->page = view_page;
