@@ -337,6 +337,53 @@ TEST(taken_name_in_another_codec)
 	}
 }
 
+/* A snapshot of the live database ends while the same state is made of stored
+ * files: other bytes, and nobody else's. */
+static struct md *live;
+static bool live_other;
+
+static void
+snapshot_meanwhile(const struct ls_par *p, size_t n, unsigned k,
+    void (*job)(void *arg, size_t i), void *arg)
+{
+	struct ls_ltx_header h;
+
+	ls_par_serial.run(p, n, k, job, arg);
+	if (n == LS_LEVELS) /* a listing */
+		return;
+	md_snapshot(live, &h);
+	poke_file("rep/ltx/9/0000000000000001-0000000000000007.ltx",
+	    live_other ? 79 : 55); /* its lineage, or its WAL offset */
+}
+
+TEST(taken_name_of_a_live_snapshot)
+{
+	static const struct ls_par par = { snapshot_meanwhile };
+
+	for (int k = 0; k < 2; k++) {
+		struct ls_compact_opts o = { .par = &par };
+		struct ls_level_state st[LS_LEVELS] = { { 0 } };
+		struct ls_err e = { 0 };
+		uint64_t made = 0;
+		struct md m;
+
+		md_open(&m);
+		commits(&m, 6);
+		md_resize(&m, 1024); /* 7 */
+		live = &m;
+		live_other = k == 1;
+		if (k == 1) {
+			CHECK_RC(ls_base_make(m.r, 7, &o, st, &made, NULL, &e),
+			    LS_EFENCED);
+		} else {
+			CHECK_OK(ls_base_make(m.r, 7, &o, st, &made, NULL, &e));
+			CHECK_EQ(made, 7);
+		}
+		md_close(&m);
+		CHECK_OK(ls_remove_tree(T("rep"), &e));
+	}
+}
+
 /* Back and forth: every state restores. */
 TEST(mixed_levels_restore)
 {
