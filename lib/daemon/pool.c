@@ -81,7 +81,8 @@ worker(void *v)
 		(void)pthread_mutex_lock(&p->mu);
 	}
 	l->running--;
-	s->state = LEFT;
+	if (!p->stop) /* else ls_pool_free waits for it, without the lock */
+		s->state = LEFT;
 	(void)pthread_mutex_unlock(&p->mu);
 	return NULL;
 }
