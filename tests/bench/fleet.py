@@ -4,9 +4,17 @@
                 CPU, descriptors and requests a minute; then 100 of them are
                 written at once until the store has answered each PUT
     fleet-idle  ours alone with 10,000 (2,000): the start, and the same figures
+    fleet-writes  ours alone with 10,000 (2,000) in a folder, 100 commits a second
+                for 600 s (60): from each commit until its object's time in the
+                store, which is some ms before the answer. No proxy is in
+                between: it would cost more CPU than the daemon. LS_DATABASES
+                and LS_SECONDS are other sizes
 """
+import bisect
+import collections
 import json
 import os
+import random
 import sqlite3
 import subprocess
 import time
@@ -16,8 +24,13 @@ from harness import UnixHTTP
 from proc import Usage, clean_env, spawn, wait_until
 
 
+# What an idle daemon holds of its replicas is freed within a minute of the last
+# parking (a sweep); connections and threads go sooner.
+SETTLED = 80
+
+
 class Fleet:
-    def __init__(self, bench, binary, n):
+    def __init__(self, bench, binary, n, proxy=True):
         self.b, self.n = bench, n
         bench.n += 1
         self.root = bench.tmp / f"fleet{bench.n}"
@@ -33,15 +46,18 @@ class Fleet:
             subprocess.run(["sh", "-c", 'm=$1; shift; for f; do cp "$m" "$f";'
                             " done", "sh", master, *self.paths[i:i + 100]],
                            check=True)
-        self.proxy = FaultProxy(bench.store().port).start()
-        _, self.env, bucket = bench.place("s3")
+        _, self.env, self.bucket = bench.place("s3")
+        self.proxy = FaultProxy(bench.store().port).start() if proxy else None
         conf = self.root / "c.yml"
         self.sock = self.root / "s"
+        dbs = [{"path": str(p), "replica": {"url": bench.s3.url(
+            self.bucket, f"p{i}", self.proxy.port)}}
+            for i, p in enumerate(self.paths)] if proxy else [{
+                "dir": str(self.root), "pattern": "[0-9]*.db",
+                "recursive": True, "watch": True,
+                "replica": {"url": bench.s3.url(self.bucket, "p")}}]
         conf.write_text(json.dumps({
-            "socket": {"enabled": True, "path": str(self.sock)},
-            "dbs": [{"path": str(p), "replica": {"url": bench.s3.url(
-                bucket, f"p{i}", self.proxy.port)}}
-                for i, p in enumerate(self.paths)]}))
+            "socket": {"enabled": True, "path": str(self.sock)}, "dbs": dbs}))
         self.cmd = [binary, "replicate", "-config", conf]
 
     def start(self):
@@ -67,14 +83,17 @@ class Fleet:
     def idle(self, quiet, seconds):
         """(MB, CPU seconds a minute, descriptors, requests a minute)."""
         time.sleep(quiet)
-        cpu, log = self.usage.cpu(), len(self.proxy.log)
+        cpu, log = self.usage.cpu(), self.asked()
         time.sleep(seconds)
-        cpu, log = self.usage.cpu() - cpu, len(self.proxy.log) - log
+        cpu, log = self.usage.cpu() - cpu, self.asked() - log
         with open(f"/proc/{self.proc.pid}/status") as f:
             rss = next(int(x.split()[1]) for x in f if x.startswith("VmRSS"))
         return (rss / 1024, cpu * 60 / seconds,
                 len(os.listdir(f"/proc/{self.proc.pid}/fd")),
                 log * 60 / seconds)
+
+    def asked(self):
+        return len(self.proxy.log) if self.proxy else 0
 
     def burst(self, n):
         """Seconds until the PUTs of n databases, written at once, are
@@ -99,10 +118,49 @@ class Fleet:
             c.close()
         return took
 
+    def write(self, seconds, rate):
+        """[(path, when its commit had returned)]: databases at random, but none
+        twice within ten seconds, so that each commit has an object of its own.
+        An application has its connection for five seconds."""
+        rng, wrote, apps = random.Random(6), [], collections.deque()
+        recent = collections.deque(maxlen=10 * rate)
+        began = time.monotonic()
+        for i in range(seconds * rate):
+            time.sleep(max(0, began + i / rate - time.monotonic()))
+            path = rng.choice(self.paths)
+            while path in recent:
+                path = rng.choice(self.paths)
+            recent.append(path)
+            c = sqlite3.connect(path, 30, isolation_level=None)
+            c.execute("INSERT INTO t(b) VALUES(randomblob(300))")
+            wrote.append((path, time.time()))
+            apps.append(c)
+            if len(apps) > 5 * rate:
+                apps.popleft().close()
+        self.rate = len(wrote) / (time.monotonic() - began)
+        for c in apps:
+            c.close()
+        return wrote
+
+    def lags(self, wrote):
+        """For each commit, seconds until the next level-0 object of its database;
+        in order. None may be missing."""
+        objects = collections.defaultdict(list)
+        for key, at in self.b.s3.times(self.bucket):
+            if "/0000/" in key:
+                objects[key.split("/0000/")[0]].append(at)
+        out = []
+        for path, at in wrote:
+            times = sorted(objects[f"p/{path.relative_to(self.root)}"])
+            i = bisect.bisect_left(times, at - 0.001)
+            out.append(times[i] - at if i < len(times) else float("inf"))
+        return sorted(out)
+
     def stop(self):
         self.proc.terminate()
         self.proc.wait()
-        self.proxy.stop()
+        if self.proxy:
+            self.proxy.stop()
         subprocess.run(["rm", "-rf", self.root], check=False)
 
 
@@ -132,7 +190,7 @@ def idle(bench):
     f.proc.terminate()
     f.proc.wait()
     again = f.start()
-    figures = f.idle(25, 30)
+    figures = f.idle(SETTLED, 30)
     f.stop()
     for what, unit, v, bar in (
             ("first start", "s", first, "-"), ("start", "s", again, "60 s"),
@@ -141,3 +199,32 @@ def idle(bench):
             ("descriptors", "", figures[2], "100"),
             ("requests a minute", "", figures[3], "0")):
         bench.row(f"{n} databases, S3: {what}", unit, 0, v, bar)
+
+
+def writes(bench):
+    n = int(os.environ.get("LS_DATABASES", 2000 if bench.quick else 10000))
+    rate = min(100, n // 20)
+    seconds = int(os.environ.get("LS_SECONDS", 60 if bench.quick else 600))
+    f = Fleet(bench, bench.ours, n, proxy=False)
+    f.start()
+    quiet = f.idle(SETTLED, 1)[0]
+    with open(f"/proc/{f.proc.pid}/clear_refs", "w") as reset:
+        reset.write("5")  # VmHWM begins anew
+    cpu = f.usage.cpu()
+    wrote = f.write(seconds, rate)
+    cpu = f.usage.cpu() - cpu
+    load = os.getloadavg()[1]
+    wait_until(lambda: f.lags(wrote)[-1] < float("inf"), 60, "last PUT", 5)
+    lags = f.lags(wrote)
+    peak = f.usage.peak_kib() / 1024
+    f.stop()
+    what = f"{n} databases, {f.rate:.0f} commits a second for {seconds} s"
+    for name, unit, v, bar in (
+            ("stored after, p50", "s", lags[len(lags) // 2], "-"),
+            ("p99", "s", lags[len(lags) * 99 // 100], "2 s"),
+            ("all", "s", lags[-1], "-"),
+            ("RSS before", "MiB", quiet, "40 MiB"),
+            ("peak RSS", "MiB", peak, "120 MiB"),
+            ("CPU a minute", "s", cpu * 60 / seconds, "-"),
+            ("load average of the machine", "", load, "-")):
+        bench.row(f"{what}: {name}", unit, 0, v, bar)

@@ -3,9 +3,10 @@
 machine, against one store, as ratios. See README.md for the rows.
 
     tests/bench/run.py [--quick] [--size 1GiB] [--build DIR] [ROW...]
-Rows (default: all): wal-file wal-s3 compaction durable-file durable-s3 commit first-file
-first-s3 restart restore-s3 fleet fleet-idle. S3 is MinIO where it is installed (built by Go when
-that is here), else Ceph RGW. Nothing here asserts a time; it prints a table.
+Rows (default: all): wal-file wal-s3 compaction durable-file durable-s3 commit
+first-file first-s3 restart restore-s3 fleet fleet-idle fleet-writes. S3 is MinIO
+where it is installed (built by Go when that is here), else Ceph RGW. Nothing here
+asserts a time; it prints a table.
 """
 import argparse
 import json
@@ -407,6 +408,7 @@ class Bench:
         "restore-s3": restore,
         "fleet": fleet.beside,
         "fleet-idle": fleet.idle,
+        "fleet-writes": fleet.writes,
     }
 
     def print_table(self):

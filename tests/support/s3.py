@@ -102,7 +102,18 @@ class S3:
 
     def list(self, bucket, prefix="", after=""):
         """[(key, size)] in key order, all pages."""
-        out, token = [], None
+        return [(c.find(NS + "Key").text, int(c.find(NS + "Size").text))
+                for c in self._contents(bucket, prefix, after)]
+
+    def times(self, bucket, prefix=""):
+        """(key, the server's time of its PUT as seconds since 1970)."""
+        for c in self._contents(bucket, prefix, ""):
+            at = datetime.datetime.fromisoformat(
+                c.find(NS + "LastModified").text.replace("Z", "+00:00"))
+            yield c.find(NS + "Key").text, at.timestamp()
+
+    def _contents(self, bucket, prefix, after):
+        token = None
         while True:
             q = {"list-type": 2, "prefix": prefix}
             if after:
@@ -111,9 +122,7 @@ class S3:
                 q["continuation-token"] = token
             doc = ET.fromstring(self._ok("list", self.request(
                 "GET", bucket, query=q)))
-            for c in doc.iter(NS + "Contents"):
-                out.append((c.find(NS + "Key").text,
-                            int(c.find(NS + "Size").text)))
+            yield from doc.iter(NS + "Contents")
             token = doc.findtext(NS + "NextContinuationToken")
             if not token:
-                return out
+                return
