@@ -16,8 +16,8 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "support"))
 import ltx  # noqa: E402
 from faultproxy import FaultProxy, Rule  # noqa: E402
-from harness import (LONG, WRAP, Case, Daemon, clean_env,  # noqa: E402
-                     connect, main, wait_until)
+from harness import (LONG, SLOW, WRAP, Case, Daemon,  # noqa: E402
+                     clean_env, connect, main, wait_until)
 
 
 class Fleet(Case):
@@ -201,6 +201,67 @@ class Trees(Fleet):
             d.sync(path)
         for path in rng.sample(sorted(want), 25) + [
                 str(root / "busy0" / "app.db")]:
+            self.assert_replica(Path(path))
+        self.assertEqual(d.stop(), 0)
+
+    def test_new_ones_are_stored_soon(self):
+        """200 databases in a watched tree, of which 120 are created, renamed with
+        their folder, or removed and made again while 40 are written: each is
+        stored within two seconds, by the times of its files (a busy machine
+        may be late for one in ten), and none is lost."""
+        root, rng = self.tmp / "d", random.Random(7)
+        paths = [self.database(root / f"t{i}" / "app.db") for i in range(160)]
+        d = self.fleet([self.tree(watch=True, recursive=True)], top={
+            "logging": {"level": "info"}}).start()
+        for p in paths:
+            d.sync(p)
+        busy = [connect(p) for p in paths[:40]]
+        alive, since = paths[40:], {}
+
+        def commit(path):
+            """Its only commit from here on: when, and when it had ended."""
+            began = time.time()
+            self.database(path, 0)
+            c = connect(path)
+            self.insert(c)
+            since[path] = (began, time.time())
+            c.close()
+        for i in range(120):
+            for c in rng.sample(busy, 10):
+                self.insert(c)
+            new = root / f"n{i}" / "app.db"
+            if i % 3 == 1:
+                old = alive.pop(rng.randrange(len(alive)))
+                since.pop(old, None)
+                os.rename(old.parent, new.parent)
+            elif i % 3 == 2:
+                new = rng.choice(alive)
+                self.remove(new.parent)
+                since.pop(new, None)
+            commit(new)
+            if new not in alive:
+                alive.append(new)
+        for c in busy:
+            c.close()
+        self.assertEqual(len(alive), 160)
+
+        def lag(path):
+            began, ended = since[path]
+            level0 = self.tmp / "r" / path.relative_to(root) / "ltx" / "0"
+            times = [f.stat().st_mtime for f in level0.glob("*.ltx")]
+            return min((t - ended for t in times if t >= began), default=None)
+        wait_until(lambda: all(lag(p) is not None for p in since), 30,
+                   "every one of them")
+        lags = sorted(lag(p) for p in since)
+        print(f"stored after {lags[len(lags) // 2]:.2f} s, "
+              f"all after {lags[-1]:.2f} s", file=sys.stderr)
+        self.assertLess(lags[len(lags) * 9 // 10], 2 * SLOW)
+        self.assertLess(lags[-1], 10 * SLOW)
+        want = {str(p) for p in alive + paths[:40]}
+        wait_until(lambda: set(self.listed(d)) == want, 30, "all 200")
+        for path in want:
+            d.sync(path)
+        for path in rng.sample(sorted(want), 20):
             self.assert_replica(Path(path))
         self.assertEqual(d.stop(), 0)
 
