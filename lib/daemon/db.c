@@ -125,6 +125,7 @@ may_forget(const struct ls_db *db)
 	       ls_db_is_stored(db);
 }
 
+/* (test: fleet.a_rest_is_no_restart) */
 bool
 ls_db_forget_remote(struct ls_db *db)
 {

@@ -5,6 +5,7 @@ hole beside others that are well."""
 import json
 import os
 import random
+import re
 import shutil
 import signal
 import subprocess
@@ -487,6 +488,44 @@ class Chaos(Fleet):
             d.sync(p)
         for p in paths[::16]:
             self.assert_replica(p)
+        self.assertEqual(d.stop(), 0)
+
+
+class Rest(Fleet):
+    def test_a_rest_is_no_restart(self):
+        """What the daemon holds of the replicas of parked databases is freed by
+        the sweep of a minute. A commit afterwards costs no listing before or
+        after its PUT, and upkeep looks at level 9 anew."""
+        s3, bucket = self.need_s3()
+        proxy = FaultProxy(s3.port).start()
+        self.addCleanup(proxy.stop)
+        paths = [self.database(self.tmp / "d" / f"{i}.db") for i in range(8)]
+        d = self.fleet([{"path": str(p), "replica": {
+            "url": s3.url(bucket, p.stem, proxy.port)}} for p in paths],
+            top={"park-after": "300ms", "levels": []}, env=s3.env()).start()
+        for _ in range(2):  # the first PUT of a life is listed after
+            for p in paths:
+                self.database(p)
+                d.sync(p)
+        wait_until(lambda: all(r.get("parked") for r in
+                               self.listed(d).values()), 20, "parked")
+        time.sleep(62)  # nothing tells of it
+        asked = len(proxy.log)
+        for p in paths:
+            self.database(p)
+        wait_until(lambda: len([r for r in proxy.log[asked:]
+                                if "0009" in r.path]) >= 8, 20, "upkeep")
+        for p in paths:
+            mine = [r for r in proxy.log[asked:]
+                    if re.search(rf"(/|prefix=){p.stem}(/|%2F)", r.path)]
+            self.assertRegex(mine[0].path, "/0000/")
+            self.assertEqual(mine[0].method, "PUT")
+            self.assertFalse([r for r in mine if "list-type" in r.path and
+                              "0000" in r.path])
+            want = self.checkpointed(p)
+            self.assert_same(self.restore(
+                s3.url(bucket, p.stem), self.tmp / f"o{p.stem}",
+                env=s3.env()), want, str(p))
         self.assertEqual(d.stop(), 0)
 
 
