@@ -484,16 +484,18 @@ send(struct ls_uploader *u, const struct local *l, bool if_absent,
 		.once = true };
 	uint64_t age = age_ns(u->proof_boot_ns), until;
 	uint64_t limit = LS_MAX(u->limit_ns, SHORTEST);
+	bool fence = ls_store_fencing(ls_replica_store(u->r)) != LS_FENCING_OFF;
 
 	if (c != NULL)
 		mine = *c;
-	/* A large file may take longer than any limit; it is listed after. */
-	if (u->own_deadline && l->size <= DEADLINE_BYTES) {
+	/* A large file may take longer than any limit; it is listed after.
+	 * Without fencing there is no proof, and nothing renews its age. */
+	if (fence && u->own_deadline && l->size <= DEADLINE_BYTES) {
 		until = ls_sys->mono_ns() + (limit > age ? limit - age : 0);
 		if (mine.deadline_ns == 0 || until < mine.deadline_ns)
 			mine.deadline_ns = until;
 	}
-	if (ls_store_fencing(ls_replica_store(u->r)) == LS_FENCING_OFF)
+	if (!fence)
 		o.sign_time_ns = 0;
 	return ls_store_put_file(
 	    ls_replica_store(u->r), l->key, l->fd, l->size, &o, &mine, e);

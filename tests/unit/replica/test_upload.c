@@ -616,6 +616,14 @@ TEST(fencing_off_lists_nothing_and_overwrites)
 	CHECK_OK(put(&a, 1, &e));
 	CHECK_EQ(lists(&x), n);
 	CHECK(stored_is(&a, 1));
+	/* No proof is asked for, so its age ends no put. */
+	ls_uploader_free(a.u);
+	CHECK_OK(ls_uploader_new(x.r, MINUTES(5), &a.u, &e));
+	(void)sync_side(&a);
+	CHECK_OK(put(&a, 2, &e));
+	fault_clock(MINUTES(40));
+	CHECK_OK(put(&a, 3, &e));
+	fault_disarm();
 	ls_uploader_free(a.u);
 	ls_uploader_free(b.u);
 	fx_close(&x);
