@@ -39,10 +39,7 @@ class Before:
     """What a block takes for granted."""
     STEPS = {
         "run": "",
-        "run: user app": """
-            useradd --system app
-            chown -R app: /var/lib/app /backup
-            """,
+        "run: user app": "",
         # Back in time: as it was before litestreamd came.
         "run: from 0.5": """
             systemctl stop litestreamd
