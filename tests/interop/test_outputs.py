@@ -20,7 +20,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "support"))
 from harness import (Case, UnixHTTP, connect, is_upstream, main,  # noqa: E402
                      spawn, wait_until)
-from proc import clean_env  # noqa: E402
+from proc import SLOW, clean_env  # noqa: E402
 
 TX1 = "0000000000000001"
 
@@ -183,10 +183,10 @@ class Outputs(Case):
         return [w.replace("W/", f"{self.w}/").replace("DIR", str(self.w))
                 if w != "U" else self.url for w in shlex.split(text)]
 
-    def run_in(self, binary, words, timeout=60):
+    def run_in(self, binary, words, timeout=120):
         r = subprocess.run([binary, *words], cwd=self.w, env=self.env,
                            stdin=subprocess.DEVNULL, capture_output=True,
-                           text=True, errors="replace", timeout=timeout)
+                           text=True, errors="replace", timeout=timeout * SLOW)
         return r.returncode, plain(r.stdout), plain(r.stderr)
 
     def same(self, key, theirs, ours):
@@ -378,7 +378,7 @@ class Outputs(Case):
                                        *rest])
             out.append((key.removeprefix("+ "), got))
         p.send_signal(signal.SIGTERM)
-        out.append(("end", (p.wait(30), "", "")))
+        out.append(("end", (p.wait(60 * SLOW), "", "")))
         return out
 
     def steady(self, key, got):
@@ -451,7 +451,7 @@ class Outputs(Case):
                          self.shape(self.ask(m, q, b)))
                         for m, q, b in self.requests()])
             p.send_signal(signal.SIGTERM)
-            self.assertEqual(p.wait(30), 0)
+            self.assertEqual(p.wait(60 * SLOW), 0)
         for (key, a), (_, b) in zip(*got):
             self.same(key.replace(str(self.w), "W"), a, b)
 
@@ -484,7 +484,7 @@ verify-compaction: true
         wait_until(done, 30, "a compaction, a snapshot and a checkpoint", 0.2)
         c.close()
         p.send_signal(signal.SIGTERM)
-        self.assertEqual(p.wait(30), 0)
+        self.assertEqual(p.wait(60 * SLOW), 0)
         return self.log.read_text()
 
     def test_log_in_text(self):
@@ -591,7 +591,7 @@ verify-compaction: true
                     stdout=subprocess.DEVNULL).returncode == 0, 10, "child")
                 time.sleep(0.3)  # it sets its trap
                 p.send_signal(signal.SIGTERM)
-                out, err = p.communicate(timeout=30)
+                out, err = p.communicate(timeout=60 * SLOW)
                 said = [m for _, m, _ in records(out)
                         if "signal" in m or "waiting" in m]
                 got.append((p.returncode, said, err))
