@@ -1,5 +1,6 @@
 /* zstd_lazy.h -- libzstd, mapped when the first zstd file is read or written
- * (1 MB that a daemon of LZ4 replicas does not pay). Its stable calls only.
+ * (1 MB that a daemon of LZ4 replicas does not pay). Its stable calls, and one that is
+ * older than those: ZSTD_createDDict_byReference.
  * Nothing of it may be called before ls_zstd_load. For this folder only. */
 #ifndef LS_ZSTD_LAZY_H
 #define LS_ZSTD_LAZY_H
@@ -7,6 +8,7 @@
 #include "base/err.h"
 
 #include <zdict.h>
+#define ZSTD_STATIC_LINKING_ONLY
 #include <zstd.h>
 
 /* clang-format off */
@@ -19,6 +21,7 @@
 			X(ZSTD_freeDCtx) X(ZSTD_decompressDCtx)     \
 			    X(ZSTD_decompress_usingDDict)           \
 				X(ZSTD_createDDict) X(ZSTD_freeDDict) \
+	X(ZSTD_createDDict_byReference)                             \
 	X(ZDICT_trainFromBuffer) X(ZDICT_isError)
 /* clang-format on */
 

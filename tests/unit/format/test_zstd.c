@@ -199,6 +199,45 @@ TEST(zstd_dictionaries_are_shared)
 	ls_buf_free(&copy);
 }
 
+/* A context keeps the copy of a dictionary: pages of several, and of none, come
+ * in any order. */
+TEST(zstd_dictionaries_take_turns)
+{
+	enum { KINDS = 3, PAGES = 30 };
+	struct ls_zdict *z[KINDS] = { kit_dict(1), kit_dict(2), NULL };
+	static uint8_t want[4096], body[KINDS][PAGES][8192];
+	size_t size[KINDS][PAGES];
+	struct ls_err e = { 0 };
+
+	CHECK_OK(ls_zdict_new(LS_SPAN(NULL, 0), &z[2], &e));
+	for (size_t k = 0; k < KINDS; k++) {
+		struct ls_zenc *c = NULL;
+
+		CHECK_OK(ls_zenc_new(z[k], &c, &e));
+		for (uint32_t i = 0; i < PAGES; i++) {
+			kit_text(want, 4096, i + 1, 1);
+			CHECK_OK(ls_zenc_page(
+			    c, want, 4096, body[k][i], &size[k][i], &e));
+		}
+		ls_zenc_free(c);
+	}
+	for (uint32_t n = 0; n < 500; n++) {
+		uint32_t i = (uint32_t)test_rand() % PAGES;
+		uint32_t k = (uint32_t)test_rand() % KINDS;
+
+		kit_text(want, 4096, i + 1, 1);
+		CHECK_OK(ls_zdict_decode(z[k], LS_SPAN(body[k][i], size[k][i]),
+		    i + 1, 4096, got, &e));
+		CHECK(memcmp(want, got, sizeof want) == 0);
+		if (n == 250) { /* another takes the place of one that went */
+			ls_zdict_unref(z[0]);
+			z[0] = kit_dict(1);
+		}
+	}
+	for (size_t k = 0; k < KINDS; k++)
+		ls_zdict_unref(z[k]);
+}
+
 /* ---- choosing -------------------------------------------------------------*/
 
 static size_t
